@@ -1,0 +1,170 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every target of ours: warnings are errors, existentials and imports are spelled out.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// One library target of ours in `Sources/`.
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: [], swiftSettings: settings)
+}
+
+/// One test target of ours in `Tests/`, named after what it tests.
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name, dependencies: ["CASTestSupport"] + dependencies,
+        exclude: [], swiftSettings: settings)
+}
+
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+
+let package = Package(
+    name: "cas",
+    platforms: [.macOS("26.0")],
+    products: [.executable(name: "cas", targets: ["cas"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", exact: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+    ],
+    targets: [
+        // System libraries and C.
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .target(name: "CShims"),
+
+        // Foundations: values and bytes, no IO, no Foundation.
+        module("CASCore", ["CCrypto", "CShims"]),
+        module("CASChunking", ["CASCore"]),
+        module("CASCompression", ["CASCore", "CZstd"]),
+        module("CASTree", ["CASCore"]),
+        module("CASPack", ["CASCore"]),
+        module("CASWire", ["CASCore", "CASTree", "CASPack"]),
+
+        // Engine.
+        module(
+            "CASFileSystem",
+            ["CASCore", "CShims", .product(name: "SystemPackage", package: "swift-system")]),
+        module("CASStorage", ["CASCore", "CASFileSystem"]),
+        module(
+            "CASCatalog",
+            [
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
+        module(
+            "CASRepository",
+            [
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+                "CASFileSystem", "CASStorage", "CASCatalog",
+            ]),
+        module(
+            "CASWorkspace",
+            [
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+                "CASFileSystem",
+            ]),
+
+        // Doors.
+        module(
+            "CASHTTP",
+            [
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASRepository",
+                hummingbird, httpTypes, log, nioCore, nioPosix,
+            ]),
+
+        // Client side.
+        module(
+            "CASClient",
+            [
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+                "CASFileSystem", "CASRepository", "CASWorkspace",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                nioCore, nioPosix, nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"),
+            ]),
+
+        // Composition.
+        module(
+            "CASServer",
+            [
+                "CASCore", "CASWire", "CASFileSystem", "CASCatalog", "CASRepository", "CASHTTP",
+                hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"), httpTypes,
+                log, nioCore, nioPosix, nioSSL,
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
+        .executableTarget(
+            name: "cas",
+            dependencies: [
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem", "CASCatalog",
+                "CASRepository", "CASWorkspace", "CASClient", "CASServer", log, "Yams",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+
+        // Measurements behind decision records.
+        .executableTarget(
+            name: "ChunkStudy", dependencies: ["CASCore", "CASChunking", "CASCompression"],
+            path: "Benchmarks/ChunkStudy", swiftSettings: settings),
+
+        // Tests.
+        .target(
+            name: "CASTestSupport",
+            dependencies: ["CASCore", "CASFileSystem"],
+            path: "Tests/CASTestSupport", swiftSettings: settings),
+        tests("CASCoreTests", ["CASCore"]),
+        tests("CASChunkingTests", ["CASCore", "CASChunking"]),
+        tests("CASCompressionTests", ["CASCore", "CASCompression"]),
+        tests("CASTreeTests", ["CASCore", "CASTree"]),
+        tests("CASPackTests", ["CASCore", "CASPack"]),
+        tests("CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"]),
+        tests("CASFileSystemTests", ["CASCore", "CASFileSystem"]),
+        tests("CASStorageTests", ["CASCore", "CASFileSystem", "CASStorage"]),
+        tests("CASCatalogTests", ["CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog"]),
+        tests(
+            "CASRepositoryTests",
+            [
+                "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASWire",
+                "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
+            ]),
+        tests(
+            "CASWorkspaceTests",
+            [
+                "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASWire",
+                "CASFileSystem", "CASWorkspace",
+            ]),
+        tests(
+            "CASClientTests",
+            [
+                "CASCore", "CASCompression", "CASTree", "CASPack", "CASWire", "CASFileSystem",
+                "CASCatalog", "CASRepository", "CASWorkspace", "CASClient",
+            ]),
+        tests(
+            "CASServerTests",
+            [
+                "CASCore", "CASCompression", "CASTree", "CASPack", "CASWire", "CASFileSystem",
+                "CASCatalog", "CASRepository", "CASHTTP", "CASServer", "CASClient",
+                hummingbird, .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
+        tests("CommandTests", ["CASCore", "CASFileSystem"]),
+        tests("TidyTests", []),
+    ])

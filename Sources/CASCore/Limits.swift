@@ -1,0 +1,47 @@
+/// Every limit on what others may send or make us expand, in one place.
+package struct Limits: Sendable {
+    /// Bytes of a request body at most; larger transfers take several requests.
+    package var requestBytes = 32 << 20
+    /// Bytes of new data a push sends along without asking first.
+    package var unaskedBytes = 4 << 20
+    /// Digests in one existence question at most.
+    package var digestsPerRequest = 100_000
+    /// Missing digests named in one answer at most.
+    package var missingPerAnswer = 10_000
+    /// Raw bytes of one record at most (the largest chunk is four times the average).
+    package var recordRawBytes = 16 << 20
+    /// Stored bytes of one record at most.
+    package var recordStoredBytes = 17 << 20
+    /// Bytes of one encoded Directory message at most (100,000 entries with long names and more).
+    package var directoryBytes = 128 << 20
+    /// Entries of one directory at most.
+    package var directoryEntries = 1_000_000
+    /// Levels of directories at most.
+    package var treeDepth = 2_048
+    /// Files, directories and symbolic links of one tree at most.
+    package var treeEntries: UInt64 = 20_000_000
+    /// Logical bytes of one tree at most (64 TiB).
+    package var treeBytes: UInt64 = 64 << 40
+    /// Bytes of a symbolic link's target at most.
+    package var symlinkTargetBytes = 4_095
+    /// Bytes of one name at most.
+    package var nameBytes = 255
+    /// Terms of one ChunkList at most.
+    package var chunkListTerms = 2_000_000
+    /// Inline bytes of one ChunkList term at most.
+    package var chunkListInlineBytes = 4_096
+    /// Refs or history entries in one answer at most.
+    package var listingEntries = 1_000
+    /// Upload streams of one push at most.
+    package var streamsPerPush = 64
+    /// Pushes in progress at once at most.
+    package var concurrentPushes = 256
+    /// Idle nanoseconds after which a push in progress is forgotten.
+    package var pushIdleNanoseconds: UInt64 = 15 * 60 * 1_000_000_000
+
+    /// The limits in force everywhere but in tests.
+    package static let standard = Limits()
+
+    /// Standard limits, to be tightened by a test.
+    package init() {}
+}

@@ -1,0 +1,33 @@
+// C that Swift cannot express: processor instructions and Linux calls that glibc's Swift overlay
+// does not import. Everything here is a thin function without state.
+#ifndef CAS_SHIMS_H
+#define CAS_SHIMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `count` bytes, continuing from `crc` (0 at the start).
+uint32_t cas_crc32c(uint32_t crc, const void *bytes, size_t count);
+
+/// Clones the whole of file `source` into file `destination` (FICLONE). 0, or -1 with errno.
+int cas_clone_file(int destination, int source);
+
+/// renameat2 with RENAME_NOREPLACE. 0, or -1 with errno.
+int cas_rename_no_replace(int old_directory, const char *old_name, int new_directory, const char *new_name);
+
+/// Takes (1) or releases (0) an open-file-description write lock on the whole file without waiting. 0, or -1 with errno.
+int cas_lock_file(int descriptor, int lock);
+
+/// Opens a file as openat(2) does, but refuses to follow any symbolic link and to leave `directory`. Descriptor, or -1.
+int cas_open_beneath(int directory, const char *path, int flags, unsigned int mode);
+
+/// Reads raw directory records as getdents64(2). Bytes read, 0 at the end, -1 with errno.
+long cas_getdents(int descriptor, void *buffer, size_t capacity);
+
+/// Flushes the file system that holds `descriptor`. 0, or -1 with errno.
+int cas_sync_file_system(int descriptor);
+
+/// Variadic calls of the C library under fixed signatures.
+int cas_open_at(int directory, const char *path, int flags, unsigned int mode);
+
+#endif
