@@ -27,6 +27,7 @@ let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 
 let package = Package(
@@ -39,8 +40,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
-        .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
         .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
@@ -62,10 +63,7 @@ let package = Package(
         module("CASWire", ["CASCore", "CASTree", "CASPack"]),
 
         // Engine.
-        module(
-            "CASFileSystem",
-            ["CASCore", "CShims", .product(name: "SystemPackage", package: "swift-system")]),
-        module("CASStorage", ["CASCore", "CASFileSystem"]),
+        module("CASFileSystem", ["CASCore", "CShims"]),
         module(
             "CASCatalog",
             [
@@ -76,7 +74,7 @@ let package = Package(
             "CASRepository",
             [
                 "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
-                "CASFileSystem", "CASStorage", "CASCatalog",
+                "CASFileSystem", "CASCatalog",
             ]),
         module(
             "CASWorkspace",
@@ -108,9 +106,11 @@ let package = Package(
             "CASServer",
             [
                 "CASCore", "CASWire", "CASFileSystem", "CASCatalog", "CASRepository", "CASHTTP",
-                hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"), httpTypes,
-                log, nioCore, nioPosix, nioSSL,
+                hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"), httpTypes,
+                log, nioCore, nioPosix, nioSSL, nioHTTPTypes,
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]),
         .executableTarget(
             name: "cas",
@@ -138,13 +138,12 @@ let package = Package(
         tests("CASPackTests", ["CASCore", "CASPack"]),
         tests("CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"]),
         tests("CASFileSystemTests", ["CASCore", "CASFileSystem"]),
-        tests("CASStorageTests", ["CASCore", "CASFileSystem", "CASStorage"]),
         tests("CASCatalogTests", ["CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog"]),
         tests(
             "CASRepositoryTests",
             [
                 "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASWire",
-                "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
+                "CASFileSystem", "CASCatalog", "CASRepository",
             ]),
         tests(
             "CASWorkspaceTests",

@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -42,3 +45,41 @@ int cas_sync_file_system(int descriptor) { return syncfs(descriptor); }
 int cas_open_at(int directory, const char *path, int flags, unsigned int mode) {
     return openat(directory, path, flags, mode);
 }
+
+struct thread_start {
+    void (*body)(void *);
+    void *context;
+    char name[16];
+};
+
+static void *thread_main(void *argument) {
+    struct thread_start start = *(struct thread_start *)argument;
+    free(argument);
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), start.name);
+#endif
+    start.body(start.context);
+    return NULL;
+}
+
+int cas_thread_start(uint64_t *thread, size_t stack_bytes, const char *name, void (*body)(void *), void *context) {
+    struct thread_start *start = calloc(1, sizeof *start);
+    if (!start) return ENOMEM;
+    start->body = body;
+    start->context = context;
+    strncpy(start->name, name, sizeof start->name - 1);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, stack_bytes);
+    pthread_t handle;
+    int status = pthread_create(&handle, &attributes, thread_main, start);
+    pthread_attr_destroy(&attributes);
+    if (status != 0) {
+        free(start);
+        return status;
+    }
+    *thread = (uint64_t)handle;
+    return 0;
+}
+
+void cas_thread_join(uint64_t thread) { pthread_join((pthread_t)thread, NULL); }

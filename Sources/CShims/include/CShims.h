@@ -30,4 +30,10 @@ int cas_sync_file_system(int descriptor);
 /// Variadic calls of the C library under fixed signatures.
 int cas_open_at(int directory, const char *path, int flags, unsigned int mode);
 
+/// Starts a joinable thread with a stack of `stack_bytes`; `name` is cut to what the kernel keeps. 0, or an error number.
+int cas_thread_start(uint64_t *thread, size_t stack_bytes, const char *name, void (*body)(void *), void *context);
+
+/// Waits for the end of a thread that `cas_thread_start` started.
+void cas_thread_join(uint64_t thread);
+
 #endif

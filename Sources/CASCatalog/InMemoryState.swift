@@ -1,0 +1,38 @@
+import CASCore
+import CASPack
+import CASWire
+
+/// Everything an in-memory catalog holds; a value, so that a view of it never changes.
+struct InMemoryState: Sendable {
+    /// A ref of one domain.
+    struct RefKey: Hashable, Comparable, Sendable {
+        var domain: Domain
+        var name: RefName
+
+        static func < (left: RefKey, right: RefKey) -> Bool {
+            (left.domain.rawValue, left.name) < (right.domain.rawValue, right.name)
+        }
+    }
+
+    /// A push of one domain.
+    struct PushKey: Hashable, Sendable {
+        var domain: Domain
+        var identifier: Identifier
+    }
+
+    var settings: [String: [UInt8]] = [:]
+    var sequence: UInt64 = 0
+    var nextPack: Int64 = 1
+    var packs: [Int64: PackEntry] = [:]
+    var locations: [Digest: BlobLocation] = [:]
+    var chunkLists: [Digest: ChunkList] = [:]
+    var treeStates: [Digest: TreeState] = [:]
+    /// In the order recorded.
+    var snapshots: [CompleteSnapshot] = []
+    var refs: [RefKey: RefEntry] = [:]
+    /// By ascending sequence.
+    var histories: [RefKey: [HistoryEntry]] = [:]
+    var pushes: [PushKey: PushResponse] = [:]
+    var tokens: [Identifier: TokenRecord] = [:]
+    var leases: [Identifier: Lease] = [:]
+}

@@ -1,0 +1,114 @@
+import CASCore
+import GRDB
+
+/// Tables of the catalog and how a file of an older format becomes one of this (Catalog.md).
+enum SQLiteSchema {
+    /// "CASC" in the file's header tells a catalog from other SQLite files.
+    static let applicationID: Int64 = 0x4341_5343
+    /// The format that this program writes: the number of migrations.
+    static var version: Int64 { Int64(migrations.count) }
+
+    /// Step N makes format N + 1 of format N. A step that was released is never changed.
+    static let migrations = [version1]
+
+    private static let version1 = """
+        CREATE TABLE settings (
+            name TEXT PRIMARY KEY, value BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE counters (
+            name TEXT PRIMARY KEY, value INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO counters VALUES ('pack', 0), ('sequence', 0);
+
+        CREATE TABLE packs (
+            number INTEGER PRIMARY KEY, identifier BLOB NOT NULL UNIQUE, class INTEGER NOT NULL,
+            sealed INTEGER NOT NULL, committed INTEGER NOT NULL, seconds INTEGER NOT NULL,
+            nanoseconds INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE pack_usage (
+            pack INTEGER NOT NULL, kind INTEGER NOT NULL, records INTEGER NOT NULL,
+            stored INTEGER NOT NULL, raw INTEGER NOT NULL,
+            PRIMARY KEY (pack, kind)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE locations (
+            digest BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL,
+            stored INTEGER NOT NULL, raw INTEGER NOT NULL, form INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE chunk_lists (
+            digest BLOB NOT NULL UNIQUE, list BLOB NOT NULL
+        ) STRICT;
+
+        CREATE TABLE trees (
+            digest BLOB PRIMARY KEY, files INTEGER NOT NULL, directories INTEGER NOT NULL,
+            symlinks INTEGER NOT NULL, bytes INTEGER NOT NULL, depth INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE snapshots (
+            number INTEGER PRIMARY KEY, snapshot BLOB NOT NULL UNIQUE, tree BLOB NOT NULL,
+            attributes BLOB
+        ) STRICT;
+        CREATE INDEX snapshots_by_tree ON snapshots (tree);
+
+        CREATE TABLE refs (
+            domain INTEGER NOT NULL, name TEXT NOT NULL, tag TEXT NOT NULL, target BLOB NOT NULL,
+            tree BLOB, entry BLOB NOT NULL,
+            PRIMARY KEY (domain, name, tag)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX refs_by_target ON refs (target);
+        CREATE INDEX refs_by_tree ON refs (tree);
+        CREATE TABLE moves (
+            domain INTEGER NOT NULL, name TEXT NOT NULL, tag TEXT NOT NULL,
+            sequence INTEGER NOT NULL, entry BLOB NOT NULL,
+            PRIMARY KEY (domain, name, tag, sequence)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE pushes (
+            domain INTEGER NOT NULL, identifier BLOB NOT NULL, response BLOB NOT NULL,
+            PRIMARY KEY (domain, identifier)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE tokens (
+            identifier BLOB PRIMARY KEY, record BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE leases (
+            identifier BLOB PRIMARY KEY, purpose INTEGER NOT NULL, domain INTEGER NOT NULL,
+            expires INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """
+
+    /// Tables that a rebuild empties; `counters` starts again instead.
+    static let rebuiltTables = [
+        "settings", "packs", "pack_usage", "locations", "chunk_lists", "trees", "snapshots", "refs",
+        "moves", "pushes", "tokens", "leases",
+    ]
+
+    /// The format of an open file: 0 for an empty one; throws for what this program cannot use.
+    static func format(of database: Database) throws -> Int64 {
+        let application = try Int64.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+        let format = try Int64.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+        let tables = try Int64.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master") ?? 0
+        if application == 0, format == 0, tables == 0 { return 0 }
+        guard application == applicationID, format > 0 else {
+            throw CASError(
+                .dataLoss, "the file in the place of the catalog is not one",
+                hint: CatalogFailure.rebuildHint)
+        }
+        guard format <= version else {
+            throw CASError(
+                .failedPrecondition,
+                "the catalog has format \(format), and this version of cas knows up to \(version)",
+                hint: "use the newest cas")
+        }
+        return format
+    }
+
+    /// Brings an open file to this program's format, in one transaction.
+    static func migrate(_ database: Database) throws {
+        guard try format(of: database) < version else { return }
+        try database.inTransaction(.immediate) {
+            // Another process may have been faster.
+            let present = try format(of: database)
+            for step in migrations[Int(present)...] { try database.execute(sql: step) }
+            try database.execute(sql: "PRAGMA application_id = \(applicationID)")
+            try database.execute(sql: "PRAGMA user_version = \(version)")
+            return .commit
+        }
+    }
+}

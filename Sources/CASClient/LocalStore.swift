@@ -1,0 +1,112 @@
+package import CASCore
+package import CASRepository
+package import CASWire
+
+/// A store opened by this process.
+package final class LocalStore: StoreConnection {
+    /// Its directory.
+    package let location: String
+    private let repository: Repository
+    private let domain = Domain.standard
+
+    /// Opens the store in a directory; with `create`, makes one where there is none.
+    package init(directory: String, create: Bool) throws {
+        location = directory
+        repository = try StoreLocation.open(directory: directory, create: create)
+    }
+
+    /// A connection to a repository that is open already.
+    package init(repository: Repository, location: String) {
+        self.repository = repository
+        self.location = location
+    }
+
+    package var isLocal: Bool { true }
+
+    package func describe() throws -> StoreDescription {
+        repository.describe(scopes: [.all], publicURL: "")
+    }
+
+    package func missing(_ digests: [Digest], push: Identifier) throws -> [Bool] {
+        try repository.missing(digests, push: push, domain: domain)
+    }
+
+    package func upload(
+        push: Identifier, stream: Int, sequence: Int, records: ReusableBuffer
+    ) throws {
+        // Trusted: this very process computed the digests from the bytes that it framed.
+        try repository.upload(
+            push: push, stream: stream, sequence: sequence, records: records.bytes, trusted: true,
+            domain: domain)
+    }
+
+    package func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse {
+        try repository.commit(request, records: records.bytes, trusted: true, domain: domain)
+    }
+
+    package func abandon(push: Identifier) throws { repository.abandon(push: push) }
+
+    package func plan(_ request: PlanRequest) throws -> PlanResponse {
+        try repository.plan(request, domain: domain)
+    }
+
+    package func readTree(
+        plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try stream(try repository.treeRecords(plan: plan, domain: domain), sink)
+    }
+
+    package func readData(
+        plan: String, share: Int, of count: Int, _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try stream(
+            try repository.dataRecords(plan: plan, share: share, of: count, domain: domain), sink)
+    }
+
+    package func readBlobs(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try stream(try repository.blobRecords(digests, domain: domain), sink)
+    }
+
+    private func stream(
+        _ source: any RecordSource, _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        let buffer = ReusableBuffer(capacity: 1 << 20)
+        while try source.next(into: buffer) { try sink(buffer.bytes) }
+    }
+
+    package func ref(_ name: RefName) throws -> RefEntry? {
+        try repository.ref(name, domain: domain)
+    }
+
+    package func refs(prefix: String, after: String, limit: Int) throws -> RefPage {
+        try repository.refPage(prefix: prefix, after: after, limit: limit, domain: domain)
+    }
+
+    package func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage {
+        try repository.historyPage(name, before: before, limit: limit, domain: domain)
+    }
+
+    package func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry {
+        try repository.setRef(name, update, domain: domain)
+    }
+
+    package func removeRef(_ name: RefName, _ update: RefUpdate) throws {
+        try repository.removeRef(name, update.precondition, update.provenance, domain: domain)
+    }
+
+    package func usage() throws -> UsageReport { try repository.usage(domain: domain) }
+
+    package func createToken(_ request: TokenRequest) throws -> TokenResponse {
+        try repository.createToken(request)
+    }
+
+    package func tokens() throws -> [TokenRecord] { try repository.tokens() }
+
+    package func revokeToken(_ identifier: Identifier) throws {
+        try repository.revokeToken(identifier)
+    }
+
+    package func close() throws { try repository.close() }
+}

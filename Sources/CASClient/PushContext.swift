@@ -1,0 +1,108 @@
+import CASChunking
+import CASCompression
+import CASCore
+import CASPack
+import CASWire
+import CASWorkspace
+import Synchronization
+
+/// What the threads of one push share.
+final class PushContext: Sendable {
+    let connection: any StoreConnection
+    let pushID: Identifier
+    let options: PushOptions
+    let counters: ProgressCounters
+    private let chunkerQueue: Mutex<Result<Chunker, any Error>?>
+
+    private struct State {
+        var largest: [PushSummary.NewFile] = []
+        var vanished: [[UInt8]] = []
+        var unaskedBytes: Int
+        var isListing: Bool
+    }
+    private let state: Mutex<State>
+    /// Records that go along with the commit; guarded by `state`.
+    let commitRecords = ReusableBuffer(capacity: 1 << 20)
+    private let describe: @Sendable () throws -> StoreDescription
+    /// Whether the store acknowledged this workspace before: what is new then is little, and goes unasked.
+    let hasBase: @Sendable () throws -> Bool
+
+    init(
+        connection: any StoreConnection, pushID: Identifier, options: PushOptions,
+        counters: ProgressCounters, describe: @escaping @Sendable () throws -> StoreDescription,
+        hasBase: @escaping @Sendable () throws -> Bool
+    ) {
+        self.connection = connection
+        self.pushID = pushID
+        self.options = options
+        self.counters = counters
+        self.describe = describe
+        self.hasBase = hasBase
+        chunkerQueue = Mutex(nil)
+        state = Mutex(
+            State(unaskedBytes: options.limits.unaskedBytes, isListing: options.isDryRun))
+    }
+
+    /// The store's chunker; waits for the store's description the first time.
+    func chunker() throws -> Chunker {
+        try chunkerQueue.withLock { known in
+            if let known { return try known.get() }
+            let result = Result {
+                let description = try describe()
+                return Chunker(
+                    try ChunkerParameters(
+                        averageBytes: Int(clamping: description.chunkerAverageBytes),
+                        seed: UInt32(truncatingIfNeeded: description.chunkerSeed)))
+            }
+            known = result
+            return try result.get()
+        }
+    }
+
+    /// Whether new data is only listed and not sent: a dry run, or too much of it.
+    var isListing: Bool { state.withLock { $0.isListing } }
+
+    /// Notes a file with something new.
+    func noteNew(_ path: @autoclosure () -> [UInt8], size: UInt64, newBytes: UInt64) {
+        counters.add(newFiles: 1, newBytes: newBytes)
+        let total = counters.newBytes
+        state.withLock { state in
+            if total > options.newBytesLimit { state.isListing = true }
+            guard state.largest.count < 20 || state.largest.last.map({ $0.size < size }) ?? true
+            else { return }
+            state.largest.append(PushSummary.NewFile(path: path(), size: size))
+            state.largest.sort { $0.size > $1.size }
+            if state.largest.count > 20 { state.largest.removeLast() }
+        }
+    }
+
+    func noteVanished(_ path: [UInt8]) {
+        state.withLock { $0.vanished.append(path) }
+    }
+
+    var largest: [PushSummary.NewFile] { state.withLock { $0.largest } }
+    var vanished: [[UInt8]] { state.withLock { $0.vanished } }
+
+    /// Sets room aside in the commit for records of about that size, which then go along unasked; false
+    /// if there is not enough.
+    func reserveInCommit(_ bytes: Int) -> Bool {
+        state.withLock { state in
+            guard bytes <= state.unaskedBytes else { return false }
+            state.unaskedBytes -= bytes
+            return true
+        }
+    }
+
+    /// Adds records to the commit.
+    func addToCommit(_ records: ReusableBuffer) {
+        state.withLock { _ in commitRecords.append(records.bytes) }
+    }
+
+    /// Empties what goes along with the next commit.
+    func resetCommit() {
+        state.withLock { state in
+            state.unaskedBytes = options.limits.unaskedBytes
+            commitRecords.removeAll()
+        }
+    }
+}

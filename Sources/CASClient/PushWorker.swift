@@ -1,0 +1,280 @@
+import CASChunking
+import CASCompression
+import CASCore
+import CASFileSystem
+import CASPack
+import CASTree
+import CASWorkspace
+
+/// A file to be read: found by the scan, or asked for by the store afterwards.
+struct SourceFile {
+    let path: () -> [UInt8]
+    let open: () throws -> OpenFile
+    let finish: (Digest, UInt64, FileStatus) -> Void
+    let vanish: () -> Void
+}
+
+/// Reads files, hashes them, asks which the store lacks, compresses those and sends them.
+///
+/// One thread each, with one upload stream; keeps its buffers from file to file.
+final class PushWorker {
+    /// Raw bytes that are gathered before the store is asked about them.
+    private static let batchBytes = 4 << 20
+    private static let batchFiles = 4096
+    /// Bytes of records that are sent in one request.
+    private static let uploadBytes = 4 << 20
+    private static let pieceBytes = 8 << 20
+    private static let readAttempts = 3
+
+    private struct Item {
+        let digest: Digest
+        let range: Range<Int>
+        let path: () -> [UInt8]
+    }
+
+    private let context: PushContext
+    private let stream: Int
+    private var sequence = 0
+    private let compressor: Compressor
+    private var hasher = DigestHasher()
+    private let raw = ReusableBuffer(capacity: PushWorker.batchBytes + (2 << 20))
+    private let records = ReusableBuffer(capacity: PushWorker.uploadBytes + (2 << 20))
+    private var items: [Item] = []
+
+    init(_ context: PushContext, stream: Int) throws {
+        self.context = context
+        self.stream = stream
+        compressor = try Compressor()
+    }
+
+    /// Takes one file; sends what has come together.
+    func take(_ source: SourceFile) throws {
+        var attempt = 0
+        while true {
+            attempt += 1
+            do {
+                let file = try source.open()
+                if try read(file, source) { return }
+            } catch let error as CASError where error.code == .notFound {
+                source.vanish()
+                context.noteVanished(source.path())
+                return
+            } catch var error as CASError where error.path == nil || error.digest == nil {
+                error.path = PathText.printable(source.path())
+                throw error
+            }
+            guard attempt < PushWorker.readAttempts else {
+                throw CASError(
+                    .aborted, "the file changes while it is read",
+                    hint: "stop what writes to it, or leave it out with --exclude",
+                    path: PathText.printable(source.path()))
+            }
+        }
+    }
+
+    /// Reads and hashes a file; false if it changed meanwhile.
+    private func read(_ file: borrowing OpenFile, _ source: SourceFile) throws -> Bool {
+        let before = try file.status()
+        guard before.kind == .regular else {
+            throw CASError(.notFound, "it is no regular file any more")
+        }
+        let chunker = try context.chunker()
+        if before.size > UInt64(chunker.parameters.maximumBytes) {
+            return try readLarge(file, before, chunker, source)
+        }
+        let start = raw.count
+        // One byte more than it should have shows that it grew.
+        let count = try raw.append(maximum: Int(before.size) + 1) { try file.read(into: $0) }
+        let after = try file.status()
+        guard count == Int(before.size), after.isSameContent(as: before) else {
+            raw.resize(to: start)
+            return false
+        }
+        hasher.update(UnsafeRawBufferPointer(rebasing: raw.bytes[start...]))
+        let digest = hasher.finish()
+        source.finish(digest, before.size, before)
+        context.counters.add(files: 1, bytes: before.size)
+        if count == 0 { return true }
+        items.append(Item(digest: digest, range: start..<start + count, path: source.path))
+        if raw.count >= PushWorker.batchBytes || items.count >= PushWorker.batchFiles {
+            try sendBatch()
+        }
+        return true
+    }
+
+    // MARK: - Small files
+
+    /// Asks about the gathered files and frames those that are missing.
+    private func sendBatch() throws {
+        guard !items.isEmpty else { return }
+        let missing = try context.connection.missing(
+            items.map(\.digest), push: context.pushID)
+        var seen: Set<Digest> = []
+        for (item, isMissing) in zip(items, missing)
+        where isMissing && seen.insert(item.digest).inserted {
+            context.noteNew(
+                item.path(), size: UInt64(item.range.count), newBytes: UInt64(item.range.count))
+            if context.isListing { continue }
+            try frame(item, into: records)
+            if records.count >= PushWorker.uploadBytes { try upload() }
+        }
+        items.removeAll(keepingCapacity: true)
+        raw.removeAll()
+    }
+
+    private func frame(_ item: Item, into output: ReusableBuffer) throws {
+        let content = UnsafeRawBufferPointer(rebasing: raw.bytes[item.range])
+        try RecordCoding.appendFrame(
+            kind: .chunk, digest: item.digest, rawLength: content.count, to: output
+        ) { try compressor.encode(content, into: $0) }
+    }
+
+    private func upload() throws {
+        guard records.count > 0 else { return }
+        try context.connection.upload(
+            push: context.pushID, stream: stream, sequence: sequence, records: records)
+        sequence += 1
+        context.counters.add(transferred: UInt64(records.count))
+        records.removeAll()
+    }
+
+    /// Sends what is left; the last few files go along with the commit if there is room.
+    func finish() throws {
+        let isFresh = records.count == 0 && sequence == 0 && !context.isListing
+        if isFresh, try context.hasBase(), context.reserveInCommit(raw.count) {
+            var seen: Set<Digest> = []
+            for item in items where seen.insert(item.digest).inserted {
+                let size = UInt64(item.range.count)
+                context.noteNew(item.path(), size: size, newBytes: size)
+                try frame(item, into: records)
+            }
+            context.addToCommit(records)
+            records.removeAll()
+            items.removeAll()
+            raw.removeAll()
+            return
+        }
+        try sendBatch()
+        try upload()
+    }
+
+    // MARK: - Large files
+
+    /// Cuts and hashes a large file, then sends the chunks that are missing; false if it changed.
+    ///
+    /// Two readings: the first says which chunks there are, so that a file that the store has costs no
+    /// compression and no transfer; the second comes from the page cache.
+    private func readLarge(
+        _ file: borrowing OpenFile, _ before: FileStatus, _ chunker: Chunker, _ source: SourceFile
+    ) throws -> Bool {
+        try sendBatch()
+        file.adviseSequential()
+        guard let (digest, list) = try cut(file, before, chunker) else { return false }
+        source.finish(digest, before.size, before)
+        context.counters.add(files: 1)
+        let (isMissing, chunks) = try ask(digest, list)
+        guard isMissing else { return true }
+        let lacking = zip(list.terms, chunks).reduce(UInt64(0)) {
+            $0 + ($1.1 ? UInt64($1.0.length) : 0)
+        }
+        context.noteNew(source.path(), size: before.size, newBytes: lacking)
+        if context.isListing { return true }
+        guard try send(file, digest, list, chunks) else { return false }
+        return true
+    }
+
+    /// The digest of a file and its chunks; nil if it is not as long as it was said to be.
+    private func cut(
+        _ file: borrowing OpenFile, _ before: FileStatus, _ chunker: Chunker
+    ) throws -> (Digest, ChunkList)? {
+        var terms: [ChunkList.Term] = []
+        var whole = DigestHasher()
+        var position: UInt64 = 0
+        var isAtEnd = false
+        raw.removeAll()
+        defer { raw.removeAll() }
+        while !isAtEnd || raw.count > 0 {
+            if !isAtEnd, raw.count < chunker.parameters.maximumBytes {
+                let room = PushWorker.pieceBytes - raw.count
+                let count = try raw.append(maximum: room) {
+                    try file.read(at: position, into: $0)
+                }
+                position += UInt64(count)
+                isAtEnd = count < room
+                context.counters.add(bytes: UInt64(count))
+            }
+            var used = 0
+            while raw.count - used >= chunker.parameters.maximumBytes
+                || (isAtEnd && used < raw.count)
+            {
+                let rest = UnsafeRawBufferPointer(rebasing: raw.bytes[used...])
+                let length = chunker.nextCut(rest)
+                let chunk = UnsafeRawBufferPointer(rebasing: rest[..<length])
+                whole.update(chunk)
+                hasher.update(chunk)
+                terms.append(.chunk(hasher.finish(), length: UInt32(length)))
+                used += length
+            }
+            raw.removeFirst(used)
+        }
+        guard position == before.size, try file.status().isSameContent(as: before) else {
+            return nil
+        }
+        guard terms.count <= context.options.limits.chunkListTerms else {
+            throw CASError(.resourceExhausted, "the file has too many chunks")
+        }
+        return (whole.finish(), ChunkList(terms: terms))
+    }
+
+    private func ask(_ digest: Digest, _ list: ChunkList) throws -> (Bool, [Bool]) {
+        let digests = [digest] + list.chunks
+        var missing: [Bool] = []
+        var start = 0
+        while start < digests.count {
+            let end = min(start + context.options.limits.digestsPerRequest, digests.count)
+            missing += try context.connection.missing(
+                Array(digests[start..<end]), push: context.pushID)
+            guard missing[0] else { return (false, []) }
+            start = end
+        }
+        return (true, Array(missing.dropFirst()))
+    }
+
+    /// Sends the missing chunks between references to the others, and then the list.
+    private func send(
+        _ file: borrowing OpenFile, _ digest: Digest, _ list: ChunkList, _ missing: [Bool]
+    ) throws -> Bool {
+        RecordCoding.appendMark(kind: .fileStart, to: records)
+        var offset: UInt64 = 0
+        var sent: Set<Digest> = []
+        for (term, isMissing) in zip(list.terms, missing) {
+            guard case .chunk(let chunk, let length) = term else { continue }
+            defer { offset += UInt64(length) }
+            guard isMissing, sent.insert(chunk).inserted else {
+                RecordCoding.appendMark(
+                    kind: .chunkReference, digest: chunk, rawLength: Int(length), to: records)
+                continue
+            }
+            raw.removeAll()
+            defer { raw.removeAll() }
+            let count = try raw.append(maximum: Int(length)) {
+                try file.read(at: offset, into: $0)
+            }
+            hasher.update(raw.bytes)
+            guard hasher.finish() == chunk, count == Int(length) else {
+                // It changed since the first reading; what was sent of it is in nobody's way.
+                return false
+            }
+            try RecordCoding.appendFrame(
+                kind: .chunk, digest: chunk, rawLength: count, to: records
+            ) { try compressor.encode(raw.bytes, into: $0) }
+            if records.count >= PushWorker.uploadBytes { try upload() }
+        }
+        let encoded = list.encode()
+        try RecordCoding.appendFrame(
+            kind: .chunkList, digest: digest, rawLength: encoded.count, to: records
+        ) { output in try encoded.withUnsafeBytes { try compressor.encode($0, into: output) } }
+        if records.count >= PushWorker.uploadBytes { try upload() }
+        return true
+    }
+}

@@ -1,0 +1,127 @@
+package import CASCore
+import CASPack
+package import CASWire
+import NIOCore
+import NIOHTTP1
+
+/// The calls of the native protocol (Protocol.md).
+extension RemoteStore {
+    private func message<Message: WireMessage>(
+        _ method: HTTPMethod, _ path: String, body: [UInt8]? = nil, accepts: Set<UInt> = []
+    ) throws -> Message {
+        guard let answer = try send(method, path, body: body, accepts: accepts) else {
+            throw CASError(.internalError, "an answer without a body")
+        }
+        do {
+            return try Message(decoding: answer)
+        } catch {
+            throw CASError(
+                .failedPrecondition, "\(location) does not answer as a cas server does",
+                hint: "is the address right?", cause: error)
+        }
+    }
+
+    package func describe() throws -> StoreDescription { try message(.GET, "/v1") }
+
+    package func missing(_ digests: [Digest], push: Identifier) throws -> [Bool] {
+        guard !digests.isEmpty else { return [] }
+        let answer: MissingResponse = try message(
+            .POST, "/v1/push/\(push)/missing", body: DigestList(digests: digests).encode())
+        guard answer.missing.count == digests.count else {
+            throw CASError(.dataLoss, "the server answered about other digests than it was asked")
+        }
+        return answer.missing
+    }
+
+    package func upload(
+        push: Identifier, stream: Int, sequence: Int, records: ReusableBuffer
+    ) throws {
+        _ = try send(
+            .PUT, "/v1/push/\(push)/streams/\(stream)/\(sequence)",
+            body: ByteBuffer(bytes: records.bytes), type: WireProtocol.recordsMediaType)
+    }
+
+    package func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse {
+        let body = ReusableBuffer(capacity: records.count + 1024)
+        RecordCoding.append(
+            kind: .pushRequest, digest: .zero, payload: request.encode(), to: body)
+        body.append(records.bytes)
+        let ref = request.ref.description
+        guard
+            let answer = try send(
+                .POST, "/v1/push/\(request.pushID)?ref=\(ref)", body: ByteBuffer(bytes: body.bytes),
+                type: WireProtocol.recordsMediaType, accepts: [409])
+        else { throw CASError(.internalError, "an answer without a body") }
+        if let response = try? PushResponse(decoding: answer) { return response }
+        throw try WireError(decoding: answer).error
+    }
+
+    package func abandon(push: Identifier) throws { _ = try send(.DELETE, "/v1/push/\(push)") }
+
+    package func plan(_ request: PlanRequest) throws -> PlanResponse {
+        try message(.POST, "/v1/plan", body: request.encode())
+    }
+
+    package func readTree(
+        plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try stream(
+            .GET, "/v1/plan/\(plan)/tree", body: nil, type: "", failsEarly: true, sink)
+    }
+
+    package func readData(
+        plan: String, share: Int, of count: Int, _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try stream(
+            .GET, "/v1/plan/\(plan)/data/\(share)/\(count)", body: nil, type: "", failsEarly: true,
+            sink)
+    }
+
+    package func readBlobs(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try stream(
+            .POST, "/v1/blobs", body: ByteBuffer(bytes: DigestList(digests: digests).encode()),
+            type: WireProtocol.messageMediaType, failsEarly: true, sink)
+    }
+
+    package func ref(_ name: RefName) throws -> RefEntry? {
+        guard
+            let answer = try send(
+                .GET, "/v1/refs/\(name.name)?tag=\(name.tag)", isAbsenceAllowed: true)
+        else { return nil }
+        return try RefEntry(decoding: answer)
+    }
+
+    package func refs(prefix: String, after: String, limit: Int) throws -> RefPage {
+        try message(.GET, "/v1/refs?prefix=\(prefix)&after=\(after)&limit=\(limit)")
+    }
+
+    package func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage {
+        try message(
+            .GET, "/v1/history/\(name.name)?tag=\(name.tag)&before=\(before)&limit=\(limit)")
+    }
+
+    package func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry {
+        try message(.PUT, "/v1/refs/\(name.name)?tag=\(name.tag)", body: update.encode())
+    }
+
+    package func removeRef(_ name: RefName, _ update: RefUpdate) throws {
+        _ = try send(.DELETE, "/v1/refs/\(name.name)?tag=\(name.tag)", body: update.encode())
+    }
+
+    package func usage() throws -> UsageReport { try message(.GET, "/v1/usage") }
+
+    package func createToken(_ request: TokenRequest) throws -> TokenResponse {
+        try message(.POST, "/v1/tokens", body: request.encode())
+    }
+
+    package func tokens() throws -> [TokenRecord] {
+        let page: TokenPage = try message(.GET, "/v1/tokens")
+        return page.entries
+    }
+
+    package func revokeToken(_ identifier: Identifier) throws {
+        _ = try send(.DELETE, "/v1/tokens/\(identifier)")
+    }
+}

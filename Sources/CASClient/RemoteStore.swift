@@ -1,0 +1,209 @@
+import AsyncHTTPClient
+package import CASCore
+import CASFileSystem
+import CASPack
+import CASWire
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+
+/// How to reach a server.
+package struct ServerAccess: Sendable {
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
+    package var address: String
+    /// The token to send; asked for at each request, as its file may change.
+    package var token: @Sendable () throws -> String?
+    /// A file of certificates to trust instead of the system's; nil for those.
+    package var certificatesPath: String?
+    /// `http://HOST:PORT` of a proxy; nil for none.
+    package var proxy: String?
+
+    /// Access to a server without a token.
+    package init(address: String, token: @escaping @Sendable () throws -> String? = { nil }) {
+        self.address = address
+        self.token = token
+    }
+}
+
+/// A store behind a server.
+///
+/// Blocking: each call runs on the thread that makes it, with NIO's threads behind it.
+package final class RemoteStore: StoreConnection {
+    private static let connectSeconds: Int64 = 10
+    /// Longer than any answer may take; proxies allow 60 s as a rule.
+    private static let silenceSeconds: Int64 = 55
+    private static let connections = 32
+
+    package let location: String
+    private let client: HTTPClient
+    private let group: MultiThreadedEventLoopGroup
+    let access: ServerAccess
+    private let limits: Limits
+
+    /// Prepares a connection; nothing is sent before the first call.
+    package init(_ access: ServerAccess, limits: Limits = .standard) throws {
+        self.access = access
+        self.limits = limits
+        location = try RemoteStore.normalize(access.address)
+        var configuration = HTTPClient.Configuration(
+            redirectConfiguration: .disallow,
+            timeout: .init(
+                connect: .seconds(RemoteStore.connectSeconds),
+                read: .seconds(RemoteStore.silenceSeconds)),
+            proxy: try access.proxy.map { try RemoteStore.proxy($0) }, decompression: .disabled)
+        configuration.httpVersion = .http1Only
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit =
+            RemoteStore.connections
+        if let path = access.certificatesPath {
+            guard try DiskFileSystem().size(path) != nil else {
+                throw CASError(.notFound, "the file of certificates is not there", path: path)
+            }
+            var settings = TLSConfiguration.makeClientConfiguration()
+            settings.trustRoots = .file(path)
+            configuration.tlsConfiguration = settings
+        }
+        group = MultiThreadedEventLoopGroup(
+            numberOfThreads: min(4, WorkerGroup.processorCount))
+        client = HTTPClient(
+            eventLoopGroupProvider: .shared(group), configuration: configuration)
+    }
+
+    package var isLocal: Bool { false }
+
+    package func close() throws {
+        try client.syncShutdown()
+        try group.syncShutdownGracefully()
+    }
+
+    private static func normalize(_ address: String) throws -> String {
+        var text = address
+        while text.hasSuffix("/") { text.removeLast() }
+        guard text.hasPrefix("http://") || text.hasPrefix("https://"),
+            text.split(separator: "/", omittingEmptySubsequences: true).count == 2
+        else {
+            throw CASError(
+                .invalidArgument, "'\(address)' is not the address of a server",
+                hint: "write http://HOST:PORT or https://HOST")
+        }
+        return text
+    }
+
+    private static func proxy(_ text: String) throws -> HTTPClient.Configuration.Proxy {
+        var rest = text[...]
+        if rest.hasPrefix("http://") { rest = rest.dropFirst(7) }
+        while rest.hasSuffix("/") { rest.removeLast() }
+        let parts = rest.split(separator: ":")
+        guard parts.count == 2, let port = Int(parts[1]) else {
+            throw CASError(
+                .invalidArgument, "'\(text)' is not the address of a proxy",
+                hint: "HTTPS_PROXY is http://HOST:PORT")
+        }
+        return .server(host: String(parts[0]), port: port)
+    }
+
+    // MARK: - Requests
+
+    /// The body of an answer; nil for 404 where the caller takes absence for an answer.
+    func send(
+        _ method: HTTPMethod, _ path: String, body: [UInt8]? = nil, isAbsenceAllowed: Bool = false,
+        accepts: Set<UInt> = []
+    ) throws -> [UInt8]? {
+        try send(
+            method, path, body: body.map { ByteBuffer(bytes: $0) },
+            type: WireProtocol.messageMediaType, isAbsenceAllowed: isAbsenceAllowed,
+            accepts: accepts)
+    }
+
+    func send(
+        _ method: HTTPMethod, _ path: String, body: ByteBuffer?, type: String,
+        isAbsenceAllowed: Bool = false, accepts: Set<UInt> = []
+    ) throws -> [UInt8]? {
+        var answer: [UInt8] = []
+        let status = try stream(method, path, body: body, type: type, accepts: accepts) { bytes in
+            guard answer.count + bytes.count <= limits.directoryBytes else {
+                throw CASError(.resourceExhausted, "the server's answer is too long")
+            }
+            answer.append(contentsOf: bytes)
+        }
+        if status == 404, isAbsenceAllowed { return nil }
+        if status >= 400, !accepts.contains(status) { throw failure(status, answer) }
+        return answer
+    }
+
+    /// Sends a request and hands the body of its answer to `sink` on this thread, as it comes.
+    ///
+    /// For a status that is an error the body is handed over too unless `failsEarly`.
+    @discardableResult
+    func stream(
+        _ method: HTTPMethod, _ path: String, body: ByteBuffer?, type: String,
+        accepts: Set<UInt> = [], failsEarly: Bool = false,
+        _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws -> UInt {
+        var headers = HTTPHeaders([
+            ("accept", "\(WireProtocol.messageMediaType), \(WireProtocol.recordsMediaType)")
+        ])
+        if body != nil { headers.add(name: "content-type", value: type) }
+        if let token = try access.token() {
+            headers.add(name: "authorization", value: "Bearer \(token)")
+        }
+        let request = try HTTPClient.Request(
+            url: location + path, method: method, headers: headers,
+            body: body.map { .byteBuffer($0) })
+        let receiver = ResponseReceiver()
+        let task = client.execute(request: request, delegate: receiver)
+        var errorBody: [UInt8] = []
+        do {
+            while let piece = try receiver.take() {
+                if failsEarly, receiver.status >= 400 {
+                    errorBody.append(contentsOf: piece.readableBytesView.prefix(65_536))
+                } else {
+                    try piece.withUnsafeReadableBytes { try sink($0) }
+                }
+            }
+        } catch let error as CASError {
+            task.cancel()
+            _ = try? task.wait()
+            throw error
+        } catch {
+            throw unreachable(error)
+        }
+        if failsEarly, receiver.status >= 400 { throw failure(receiver.status, errorBody) }
+        return receiver.status
+    }
+
+    /// The error that an answer carries; one without a message of ours comes from something between.
+    private func failure(_ status: UInt, _ body: [UInt8]) -> CASError {
+        if let message = try? WireError(decoding: body), !message.message.isEmpty {
+            return message.error
+        }
+        let code: CASError.Code =
+            switch status {
+            case 401: .unauthenticated
+            case 403: .permissionDenied
+            case 404: .notFound
+            case 413: .resourceExhausted
+            case 429, 502, 503, 504: .unavailable
+            default: .unknown
+            }
+        return CASError(
+            code, "\(location) answered with status \(status)",
+            hint: "something between here and the server may have answered in its place")
+    }
+
+    private func unreachable(_ error: any Error) -> CASError {
+        let text = "\(error)"
+        if text.contains("handshake") || text.contains("CERTIFICATE") || text.contains("SSL")
+            || text.contains("unknownError")
+        {
+            return CASError(
+                .failedPrecondition, "no trusted connection to \(location)",
+                hint: "name the certificates to trust in CAS_CA_FILE; an empty root file system "
+                    + "needs /etc/ssl/certs/ca-certificates.crt", cause: error)
+        }
+        return CASError(
+            .unavailable, "the server at \(location) can not be reached",
+            hint: "see that it runs and that the address is right; then run the same command "
+                + "again: it goes on where it stopped", cause: error)
+    }
+}

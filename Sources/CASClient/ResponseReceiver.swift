@@ -1,0 +1,72 @@
+import AsyncHTTPClient
+import CASCore
+import CASFileSystem
+import NIOCore
+import NIOHTTP1
+import Synchronization
+
+/// Hands the body of an answer from NIO's thread to the one that waits for it, with back-pressure: when
+/// too much waits, the connection is not read.
+final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
+    typealias Response = Void
+    private static let highBytes = 4 << 20
+    private static let lowBytes = 1 << 20
+
+    private struct State {
+        var waitingBytes = 0
+        var resume: EventLoopPromise<Void>?
+        var status: UInt = 0
+    }
+    private let state = Mutex(State())
+    private let pieces = BoundedQueue<ByteBuffer>(capacity: .max)
+
+    /// The status of the answer; zero before it came.
+    var status: UInt { state.withLock { $0.status } }
+
+    /// The next piece of the body, nil at its end; throws what the request failed with.
+    func take() throws -> ByteBuffer? {
+        guard let piece = try pieces.take() else { return nil }
+        let resume = state.withLock { state -> EventLoopPromise<Void>? in
+            state.waitingBytes -= piece.readableBytes
+            guard state.waitingBytes <= ResponseReceiver.lowBytes else { return nil }
+            return state.resume.take()
+        }
+        resume?.succeed()
+        return piece
+    }
+
+    func didReceiveHead(
+        task: HTTPClient.Task<Void>, _ head: HTTPResponseHead
+    ) -> EventLoopFuture<Void> {
+        state.withLock { $0.status = head.status.code }
+        return task.eventLoop.makeSucceededVoidFuture()
+    }
+
+    func didReceiveBodyPart(
+        task: HTTPClient.Task<Void>, _ buffer: ByteBuffer
+    ) -> EventLoopFuture<Void> {
+        let promise = state.withLock { state -> EventLoopPromise<Void>? in
+            state.waitingBytes += buffer.readableBytes
+            guard state.waitingBytes > ResponseReceiver.highBytes else { return nil }
+            let promise = task.eventLoop.makePromise(of: Void.self)
+            state.resume = promise
+            return promise
+        }
+        do {
+            try pieces.put(buffer)
+        } catch {
+            promise?.succeed()
+            return task.eventLoop.makeFailedFuture(error)
+        }
+        return promise?.futureResult ?? task.eventLoop.makeSucceededVoidFuture()
+    }
+
+    func didReceiveError(task: HTTPClient.Task<Void>, _ error: any Error) {
+        pieces.fail(error)
+        state.withLock { $0.resume.take() }?.succeed()
+    }
+
+    func didFinishRequest(task: HTTPClient.Task<Void>) throws {
+        pieces.close()
+    }
+}

@@ -1,0 +1,56 @@
+package import CASCore
+package import CASWire
+
+/// A store, as push and fetch use it: in this process or behind a server. All methods block; any
+/// thread may call them.
+package protocol StoreConnection: Sendable {
+    /// Where the store is, for messages and as the name under which a client remembers it.
+    var location: String { get }
+    /// Whether the store lies on this machine and nothing is sent anywhere.
+    var isLocal: Bool { get }
+
+    /// What the store says of itself and of the caller's rights.
+    func describe() throws -> StoreDescription
+    /// Which of these digests the store lacks, in the order asked.
+    func missing(_ digests: [Digest], push: Identifier) throws -> [Bool]
+    /// Uploads whole records; a body whose number the stream has seen has no effect.
+    func upload(push: Identifier, stream: Int, sequence: Int, records: ReusableBuffer) throws
+    /// Moves a ref, with the last records of the push along.
+    func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse
+    /// Forgets a push in progress.
+    func abandon(push: Identifier) throws
+
+    /// Plans a fetch.
+    func plan(_ request: PlanRequest) throws -> PlanResponse
+    /// Streams the messages of a plan to `sink`, in arbitrary pieces of records.
+    func readTree(plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws
+    /// Streams one share of a plan's files.
+    func readData(
+        plan: String, share: Int, of count: Int, _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws
+    /// Streams these blobs.
+    func readBlobs(_ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void) throws
+
+    /// What a ref names; nil if there is no such ref.
+    func ref(_ name: RefName) throws -> RefEntry?
+    /// Refs whose name begins with a prefix; `after` is the `next` of the page before.
+    func refs(prefix: String, after: String, limit: Int) throws -> RefPage
+    /// Moves of a ref, newest first; `before` is the `next` of the page before.
+    func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage
+    /// Moves a ref without transferring anything.
+    func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry
+    /// Removes a ref.
+    func removeRef(_ name: RefName, _ update: RefUpdate) throws
+    /// What the store holds.
+    func usage() throws -> UsageReport
+
+    /// Makes a token.
+    func createToken(_ request: TokenRequest) throws -> TokenResponse
+    /// All tokens.
+    func tokens() throws -> [TokenRecord]
+    /// Ends a token.
+    func revokeToken(_ identifier: Identifier) throws
+
+    /// Ends the use of the connection.
+    func close() throws
+}

@@ -1,0 +1,158 @@
+import CASCore
+import CASRepository
+import CASWire
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+extension Route {
+    /// Whether the request has a body that has to be read.
+    var hasBody: Bool {
+        switch self {
+        case .missing, .upload, .commit, .plan, .blobs, .moveRef, .removeRef, .createToken: true
+        default: false
+        }
+    }
+}
+
+/// Answers to requests without a body.
+extension Door {
+    func answer(
+        _ route: Route, _ query: Query, _ rights: Rights, _ request: Request
+    ) async throws -> Response {
+        let limit =
+            query["limit"].flatMap { Int($0) } ?? repository.configuration.limits.listingEntries
+        switch route {
+        case .describe:
+            let publicURL = publicURL
+            return Door.message(
+                try await blocking {
+                    repository.describe(scopes: rights.scopes, publicURL: publicURL)
+                })
+        case .abandon(let push):
+            try await blocking { repository.abandon(push: push) }
+            return Response(status: .noContent)
+        case .planTree(let plan):
+            return stream(
+                "tree",
+                try await blocking { try repository.treeRecords(plan: plan, domain: domain) })
+        case .planData(let plan, let share, let count):
+            return stream(
+                "data",
+                try await blocking {
+                    try repository.dataRecords(plan: plan, share: share, of: count, domain: domain)
+                })
+        case .blob(let digest): return try await blob(digest, request)
+        case .refs:
+            let page = try await blocking {
+                try repository.refPage(
+                    prefix: query["prefix"] ?? "", after: query["after"] ?? "", limit: limit,
+                    domain: domain)
+            }
+            // What may not be read is not listed; the place where the next page begins is kept.
+            return Door.message(
+                RefPage(
+                    entries: page.entries.filter { rights.allows(.read, $0.name.name) },
+                    next: page.next))
+        case .ref(let name):
+            guard let entry = try await blocking({ try repository.ref(name, domain: domain) })
+            else {
+                throw CASError(.notFound, "there is no ref '\(name)'")
+            }
+            return Door.message(entry)
+        case .history(let name):
+            return Door.message(
+                try await blocking {
+                    try repository.historyPage(
+                        name, before: query["before"] ?? "", limit: limit, domain: domain)
+                })
+        case .usage:
+            return Door.message(try await blocking { try repository.usage(domain: domain) })
+        case .tokens:
+            return Door.message(TokenPage(entries: try await blocking { try repository.tokens() }))
+        case .revokeToken(let identifier):
+            try await blocking { try repository.revokeToken(identifier) }
+            return Response(status: .noContent)
+        default:
+            throw CASError(.internalError, "a request without a body was expected to have one")
+        }
+    }
+}
+
+/// Answers to requests with a body.
+extension Door {
+    func answer(
+        _ route: Route, _ query: Query, _ rights: Rights, body: ReusableBuffer
+    ) async throws -> Response {
+        switch route {
+        case .missing(let push):
+            return Door.message(
+                try await blocking {
+                    let list = try DigestList(decoding: body.bytes)
+                    return MissingResponse(
+                        missing: try repository.missing(list.digests, push: push, domain: domain))
+                })
+        case .upload(let push, let stream, let sequence):
+            try await blocking {
+                try repository.upload(
+                    push: push, stream: stream, sequence: sequence, records: body.bytes,
+                    trusted: false, domain: domain)
+            }
+            return Response(status: .noContent)
+        case .commit(let push): return try await commit(push, query, rights, body)
+        case .plan:
+            return Door.message(
+                try await blocking {
+                    let request = try PlanRequest(decoding: body.bytes)
+                    if case .ref(let name) = try Reference(request.want).target {
+                        try rights.require(.read, name)
+                    }
+                    return try repository.plan(request, domain: domain)
+                })
+        case .blobs:
+            return stream(
+                "blobs",
+                try await blocking {
+                    let list = try DigestList(decoding: body.bytes)
+                    return try repository.blobRecords(list.digests, domain: domain)
+                })
+        case .moveRef(let name):
+            return Door.message(
+                try await blocking {
+                    try repository.setRef(
+                        name, try RefUpdate(decoding: body.bytes), domain: domain)
+                })
+        case .removeRef(let name):
+            try await blocking {
+                let update = try RefUpdate(decoding: body.bytes)
+                try repository.removeRef(
+                    name, update.precondition, update.provenance, domain: domain)
+            }
+            return Response(status: .noContent)
+        case .createToken:
+            return Door.message(
+                try await blocking {
+                    try repository.createToken(try TokenRequest(decoding: body.bytes))
+                })
+        default:
+            throw CASError(.internalError, "a request with a body was not expected")
+        }
+    }
+
+    private func commit(
+        _ push: Identifier, _ query: Query, _ rights: Rights, _ body: ReusableBuffer
+    ) async throws -> Response {
+        let response = try await blocking {
+            let (request, records) = try CommitBody.split(body, repository.configuration.limits)
+            guard request.pushID == push,
+                query["ref"].map({ $0 == request.ref.description }) ?? true
+            else {
+                throw CASError(
+                    .invalidArgument, "the body of the commit is not about what its address says")
+            }
+            try rights.require(.write, request.ref)
+            return try repository.commit(request, records: records, trusted: false, domain: domain)
+        }
+        return Door.message(response, status: response.outcome == .conflict ? .conflict : .ok)
+    }
+}

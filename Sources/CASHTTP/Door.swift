@@ -1,0 +1,194 @@
+import CASCore
+package import CASRepository
+package import CASWire
+import HTTPTypes
+package import Hummingbird
+import Logging
+import NIOCore
+package import NIOPosix
+
+/// Who may do what; decided by the composition.
+package protocol AccessControl: Sendable {
+    /// The rights of a request; throws `unauthenticated` for a wrong token, `permissionDenied` for a host
+    /// name that must not be used. Blocks.
+    func scopes(token: String?, host: String?) throws -> [TokenScope]
+}
+
+/// The native protocol over HTTP: translates requests into calls of the repository and decides nothing.
+package struct Door: HTTPResponder {
+    package typealias Context = BasicRequestContext
+
+    let repository: Repository
+    let access: any AccessControl
+    let metrics: ServerMetrics
+    let pool: NIOThreadPool
+    let publicURL: String
+    let gate: BodyGate
+    let buffers = BodyBuffers()
+    let domain = Domain.standard
+
+    /// A door of a repository; blocking calls run on `pool`.
+    package init(
+        repository: Repository, access: any AccessControl, metrics: ServerMetrics,
+        pool: NIOThreadPool, publicURL: String, bodyBytes: Int = 192 << 20
+    ) {
+        self.repository = repository
+        self.access = access
+        self.metrics = metrics
+        self.pool = pool
+        self.publicURL = publicURL
+        gate = BodyGate(bytes: max(bodyBytes, repository.configuration.limits.requestBytes))
+    }
+
+    package func respond(to request: Request, context: Context) async throws -> Response {
+        let start = ContinuousClock.now
+        metrics.begin()
+        defer { metrics.end() }
+        var door = "unknown"
+        var received = 0
+        var response: Response
+        do {
+            let query = Query(request.uri.query)
+            let route = try Route(request.method, path: request.uri.path, tag: query["tag"])
+            door = route.door
+            response = try await answer(route, query, request, &received)
+        } catch {
+            response = StatusTable.response(error, request)
+            if response.status.code >= 500 {
+                context.logger.error("request failed", metadata: ["cause": "\(error)"])
+            }
+        }
+        let elapsed = start.duration(to: .now)
+        let milliseconds =
+            Double(elapsed.components.seconds) * 1000
+            + Double(elapsed.components.attoseconds) / 1e15
+        metrics.count(
+            door: door, code: response.status.code, received: received, milliseconds: milliseconds)
+        if let length = response.body.contentLength { metrics.count(door: door, sent: length) }
+        context.logger.info(
+            "request",
+            metadata: [
+                "method": "\(request.method)", "path": "\(request.uri.path)",
+                "status": "\(response.status.code)", "milliseconds": "\(Int(milliseconds))",
+                "received": "\(received)",
+            ])
+        return response
+    }
+
+    private func answer(
+        _ route: Route, _ query: Query, _ request: Request, _ received: inout Int
+    ) async throws -> Response {
+        switch route {
+        case .health: return Door.text("ok\n")
+        case .readiness:
+            _ = try await blocking {
+                try repository.refs(prefix: "", after: nil, limit: 1, domain: domain)
+            }
+            return Door.text("ready\n")
+        case .metrics:
+            let waiting = await gate.waitingCount
+            return Door.text(
+                try await blocking { metrics.text(repository, waitingBodies: waiting) })
+        default: break
+        }
+        let token = try Door.token(request)
+        let host = request.head.authority
+        let rights = Rights(try await blocking { try access.scopes(token: token, host: host) })
+        // Refused before a body is read: rights, sizes, and what the query says of the ref.
+        try rights.check(route, query)
+        guard route.hasBody else { return try await answer(route, query, rights, request) }
+        let declared = request.headers[.contentLength].flatMap { Int($0) }
+        let limit = repository.configuration.limits.requestBytes
+        let size = declared ?? limit
+        guard size <= limit else { throw Door.tooLarge(limit) }
+        await gate.acquire(size)
+        let buffer = buffers.take()
+        do {
+            for try await piece in request.body {
+                guard buffer.count + piece.readableBytes <= size else { throw Door.tooLarge(limit) }
+                piece.withUnsafeReadableBytes { buffer.append($0) }
+            }
+            received = buffer.count
+            let response = try await answer(route, query, rights, body: buffer)
+            buffers.give(buffer)
+            await gate.release(size)
+            return response
+        } catch {
+            buffers.give(buffer)
+            await gate.release(size)
+            throw error
+        }
+    }
+
+    private static func tooLarge(_ limit: Int) -> CASError {
+        CASError(.resourceExhausted, "a request may have \(ByteCount.text(UInt64(limit)))")
+    }
+
+    private static func token(_ request: Request) throws -> String? {
+        guard let header = request.headers[.authorization] else { return nil }
+        let parts = header.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else {
+            throw CASError(
+                .unauthenticated, "the authorization header is none",
+                hint: "send 'Authorization: Bearer' and a token")
+        }
+        return String(parts[1])
+    }
+
+    /// Runs a blocking call on the thread pool.
+    func blocking<Output: Sendable>(
+        _ body: @escaping @Sendable () throws -> Output
+    ) async throws -> Output {
+        try await pool.runIfActive(body)
+    }
+
+    static func text(_ text: String) -> Response {
+        Response(
+            status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+
+    static func message(
+        _ message: some WireMessage, status: HTTPResponse.Status = .ok
+    ) -> Response {
+        Response(
+            status: status, headers: [.contentType: WireProtocol.messageMediaType],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: message.encode())))
+    }
+}
+
+/// The query of a request.
+struct Query: Sendable {
+    private let values: [String: String]
+
+    init(_ text: String?) {
+        var values: [String: String] = [:]
+        for pair in (text ?? "").split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1).map(String.init)
+            if parts.count == 2 {
+                values[parts[0]] = Query.decode(parts[1])
+            }
+        }
+        self.values = values
+    }
+
+    subscript(_ name: String) -> String? { values[name] }
+
+    /// Undoes percent encoding (RFC 3986, 2.1); text that is not well-formed stays as it is.
+    private static func decode(_ text: String) -> String {
+        guard text.contains("%") else { return text }
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "%"), rest.count >= 2,
+                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+            {
+                bytes.append(value)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(validating: bytes, as: UTF8.self) ?? text
+    }
+}

@@ -1,0 +1,59 @@
+import CASCore
+import CASWire
+
+/// The rights of one request.
+struct Rights: Sendable {
+    let scopes: [TokenScope]
+
+    init(_ scopes: [TokenScope]) { self.scopes = scopes }
+
+    func allows(_ verb: TokenVerb, _ name: String) -> Bool {
+        scopes.contains { $0.allows(verb, name) }
+    }
+
+    /// Throws unless something is allowed on a name; `notFound` rather than telling that it exists.
+    func require(_ verb: TokenVerb, _ name: RefName) throws {
+        guard !allows(verb, name.name) else { return }
+        if verb != .read, allows(.read, name.name) {
+            throw CASError(
+                .permissionDenied, "this token may not \(verb.rawValue) '\(name.name)'",
+                hint: "cas doctor shows what the token may do")
+        }
+        throw CASError(
+            verb == .read ? .notFound : .permissionDenied,
+            verb == .read
+                ? "there is no ref '\(name)', or this token may not read it"
+                : "this token may not \(verb.rawValue) '\(name.name)'",
+            hint: "cas doctor shows what the token may do")
+    }
+
+    private func requireSomewhere(_ verb: TokenVerb) throws {
+        guard scopes.contains(where: { $0.allowsSomewhere(verb) }) else {
+            throw CASError(
+                .permissionDenied, "this token may not \(verb.rawValue) anything",
+                hint: "cas doctor shows what the token may do")
+        }
+    }
+
+    /// Throws unless a request may be looked at at all.
+    func check(_ route: Route, _ query: Query) throws {
+        switch route {
+        case .health, .readiness, .metrics, .describe: return
+        case .missing, .upload, .abandon: try requireSomewhere(.write)
+        case .commit:
+            try requireSomewhere(.write)
+            if let ref = query["ref"] { try require(.write, try RefName(ref)) }
+        case .plan, .planTree, .planData, .blobs, .blob, .refs, .usage:
+            try requireSomewhere(.read)
+        case .ref(let name), .history(let name): try require(.read, name)
+        case .moveRef(let name): try require(.write, name)
+        case .removeRef(let name): try require(.delete, name)
+        case .tokens, .createToken, .revokeToken:
+            guard scopes.contains(where: { $0.verbs.contains(.admin) && $0.prefix.isEmpty }) else {
+                throw CASError(
+                    .permissionDenied, "only a token with the right 'admin' manages tokens",
+                    hint: "on the server's machine: cas token create --store DIR")
+            }
+        }
+    }
+}

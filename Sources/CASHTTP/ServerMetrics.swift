@@ -1,0 +1,132 @@
+import CASWire
+import CASCore
+package import CASRepository
+import Synchronization
+
+/// What the server counts, in Prometheus' text format 0.0.4.
+package final class ServerMetrics: Sendable {
+    /// Upper bounds of the duration histogram, in milliseconds.
+    private static let bounds = [1, 5, 20, 100, 500, 2_000, 10_000, 60_000]
+
+    private struct Key: Hashable {
+        let door: String
+        let code: Int
+    }
+
+    private struct Door {
+        var requests: [Int: UInt64] = [:]
+        var receivedBytes: UInt64 = 0
+        var sentBytes: UInt64 = 0
+        var buckets = [UInt64](repeating: 0, count: bounds.count + 1)
+        var milliseconds: Double = 0
+    }
+    private let doors = Mutex<[String: Door]>([:])
+    private let active = Atomic<Int>(0)
+
+    /// Nothing counted yet.
+    package init() {}
+
+    func begin() { active.add(1, ordering: .relaxed) }
+    func end() { active.subtract(1, ordering: .relaxed) }
+
+    func count(door: String, code: Int, received: Int, milliseconds: Double) {
+        doors.withLock { doors in
+            doors[door, default: Door()].requests[code, default: 0] += 1
+            doors[door, default: Door()].receivedBytes += UInt64(received)
+            doors[door, default: Door()].milliseconds += milliseconds
+            let bucket =
+                ServerMetrics.bounds.firstIndex { milliseconds <= Double($0) }
+                ?? ServerMetrics.bounds.count
+            doors[door, default: Door()].buckets[bucket] += 1
+        }
+    }
+
+    func count(door: String, sent: Int) {
+        doors.withLock { $0[door, default: Door()].sentBytes += UInt64(sent) }
+    }
+
+    /// The whole page.
+    package func text(_ repository: Repository, waitingBodies: Int) -> String {
+        var page = Page()
+        let doors = doors.withLock { $0 }.sorted { $0.key < $1.key }
+        page.begin("cas_http_requests_total", "counter", "Requests answered, by door and status.")
+        for (name, door) in doors {
+            for (code, count) in door.requests.sorted(by: { $0.key < $1.key }) {
+                page.add("{door=\"\(name)\",code=\"\(code)\"}", count)
+            }
+        }
+        page.begin("cas_http_received_bytes_total", "counter", "Bytes of request bodies, by door.")
+        for (name, door) in doors { page.add("{door=\"\(name)\"}", door.receivedBytes) }
+        page.begin("cas_http_sent_bytes_total", "counter", "Bytes of response bodies, by door.")
+        for (name, door) in doors { page.add("{door=\"\(name)\"}", door.sentBytes) }
+        page.begin(
+            "cas_http_request_duration_seconds", "histogram",
+            "Time to the start of an answer, by door.")
+        for (name, door) in doors { page.add(histogram: name, door.buckets, door.milliseconds) }
+        page.gauge(
+            "cas_http_active_requests", "Requests being answered.",
+            UInt64(max(0, active.load(ordering: .relaxed))))
+        page.gauge("cas_http_waiting_bodies", "Bodies that wait for memory.", UInt64(waitingBodies))
+        page.add(repository)
+        return page.text
+    }
+
+    private struct Page {
+        var text = ""
+        var name = ""
+
+        mutating func begin(_ name: String, _ type: String, _ help: String) {
+            self.name = name
+            text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+        }
+
+        mutating func add(_ labels: String, _ value: UInt64) {
+            text += "\(name)\(labels) \(value)\n"
+        }
+
+        mutating func gauge(_ name: String, _ help: String, _ value: UInt64) {
+            begin(name, "gauge", help)
+            add("", value)
+        }
+
+        mutating func counter(_ name: String, _ help: String, _ value: UInt64) {
+            begin(name, "counter", help)
+            add("", value)
+        }
+
+        mutating func add(histogram door: String, _ buckets: [UInt64], _ milliseconds: Double) {
+            var sum: UInt64 = 0
+            for (index, bound) in ServerMetrics.bounds.enumerated() {
+                sum += buckets[index]
+                text += "\(name)_bucket{door=\"\(door)\",le=\"\(Double(bound) / 1000)\"} \(sum)\n"
+            }
+            sum += buckets[ServerMetrics.bounds.count]
+            text += "\(name)_bucket{door=\"\(door)\",le=\"+Inf\"} \(sum)\n"
+            text += "\(name)_sum{door=\"\(door)\"} \(milliseconds / 1000)\n"
+            text += "\(name)_count{door=\"\(door)\"} \(sum)\n"
+        }
+
+        mutating func add(_ repository: Repository) {
+            let counters = repository.counters
+            gauge("cas_pushes_active", "Pushes in progress.", UInt64(repository.activePushes))
+            gauge("cas_commits_waiting", "Commits in the queue.", UInt64(repository.waitingCommits))
+            counter("cas_commits_total", "Commits answered.", counters.commits)
+            counter("cas_transactions_total", "Catalog transactions.", counters.transactions)
+            counter("cas_syncs_total", "Syncs of packs.", counters.synchronizations)
+            counter("cas_pack_written_bytes_total", "Bytes appended to packs.", counters.packBytes)
+            counter("cas_records_received_total", "Records uploaded.", counters.receivedRecords)
+            counter("cas_record_bytes_received_total", "Bytes uploaded.", counters.receivedBytes)
+            counter("cas_record_bytes_served_total", "Bytes served.", counters.servedBytes)
+            counter("cas_digests_asked_total", "Digests asked about.", counters.asked)
+            counter("cas_digests_present_total", "Of these, there already.", counters.present)
+            counter("cas_records_quarantined_total", "Damaged records.", counters.quarantined)
+            guard let usage = try? repository.usage(domain: .standard) else { return }
+            gauge("cas_refs", "Refs.", usage.refs)
+            gauge("cas_packs", "Packs.", usage.packs)
+            gauge("cas_stored_bytes", "Bytes of all packs.", usage.storedBytes)
+            gauge("cas_raw_bytes", "Bytes of all records once decoded.", usage.rawBytes)
+            gauge("cas_logical_bytes", "Bytes of the trees of all refs.", usage.logicalBytes)
+            gauge("cas_free_bytes", "Bytes free on the store's disk.", usage.freeBytes)
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import CASFileSystem
+import Synchronization
+import CASCatalog
+import CASCore
+import CASPack
+
+/// One round of the commit queue: syncs, then one transaction.
+extension Repository {
+    /// Makes durable what the jobs' sessions uploaded, then runs all bodies in one transaction.
+    func process(_ jobs: [CommitQueue.Job]) throws {
+        let progress = writer.synchronize()
+        if !progress.failed.isEmpty {
+            // What was pending there is gone. Pushes that need it will be told that it is missing.
+            let failed = Set(progress.failed.map(\.pack.number))
+            for session in allSessions() { session.dropPending(in: failed) }
+        }
+        let sessions = jobs.compactMap(\.session)
+        let pending = sessions.map { ($0, $0.pending()) }
+        if jobs.contains(where: \.isEvent) {
+            try processWithEvents(jobs, pending, progress)
+        } else {
+            try catalog.write { transaction in
+                _ = try run(jobs, pending, progress, transaction)
+            }
+            writer.committed(progress)
+        }
+        counters.addTransaction()
+        counters.add(commits: UInt64(jobs.count))
+        for (session, items) in pending {
+            session.forget(items.locations.map(\.0), chunkLists: items.chunkLists.map(\.0))
+        }
+    }
+
+    private typealias Pending = (
+        PushSession, (locations: [(Digest, BlobLocation)], chunkLists: [(Digest, ChunkList)])
+    )
+
+    /// As above where bodies may record events: these go to the metadata pack, durable before the
+    /// transaction commits, and are cut off again if it does not.
+    private func processWithEvents(
+        _ jobs: [CommitQueue.Job], _ pending: [Pending], _ progress: PackWriter.Progress
+    ) throws {
+        let pack = try writer.active(.metadata)
+        var progress = progress
+        var isSyncFailed = false
+        var end: UInt64 = 0
+        try pack.appendExclusively(
+            { append in
+                try catalog.write { transaction in
+                    let events = try run(jobs, pending, progress, transaction)
+                    guard !events.isEmpty else { return }
+                    let records = ReusableBuffer(capacity: 4096)
+                    var headers: [RecordHeader] = []
+                    for event in events {
+                        headers.append(
+                            RecordHeader(
+                                kind: .event, rawLength: event.count, storedLength: event.count,
+                                digest: Digest.of(event)))
+                        event.withUnsafeBytes { payload in
+                            RecordCoding.append(
+                                headers[headers.count - 1], payload: payload, to: records)
+                        }
+                    }
+                    let offset = try append(records.bytes, headers)
+                    end = offset + UInt64(records.count)
+                    do {
+                        try pack.file.synchronizeData()
+                    } catch {
+                        isSyncFailed = true
+                        throw error
+                    }
+                    counters.add(synchronizations: 1)
+                    try transaction.update(pack: pack.number, isSealed: nil, committedBytes: end)
+                }
+            },
+            mayCut: {
+                // Cut only what the catalog surely does not hold: a commit may fail and still have happened.
+                guard !isSyncFailed, end > 0 else { return !isSyncFailed }
+                guard let known = try? catalog.read({ try $0.pack(pack.number) }) else {
+                    return false
+                }
+                return known.committedBytes < end
+            })
+        if end > 0 {
+            progress.packs.removeAll { $0.pack === pack }
+            progress.packs.append(
+                PackWriter.Progress.Pack(pack: pack, durableBytes: end, isSealed: false))
+        }
+        writer.committed(progress)
+    }
+
+    private func run(
+        _ jobs: [CommitQueue.Job], _ pending: [Pending], _ progress: PackWriter.Progress,
+        _ transaction: any CatalogTransaction
+    ) throws -> [[UInt8]] {
+        try writer.record(progress, transaction)
+        for (session, items) in pending {
+            try transaction.insert(locations: items.locations, domain: session.domain)
+            try transaction.insert(chunkLists: items.chunkLists, domain: session.domain)
+        }
+        let reader = try RecordReader(files: files, catalog: transaction, limits: limits)
+        let context = CommitContext(transaction, reader)
+        for job in jobs {
+            do {
+                try job.body(context)
+            } catch let error as CASError where error.code != .internalError {
+                // The job's own fault: it changed nothing that is not true by itself.
+                job.failure.withLock { $0 = error }
+            }
+        }
+        try quarantine(files.takeDamaged(), transaction, domain: .standard)
+        return context.events
+    }
+}

@@ -1,0 +1,232 @@
+import CASCatalog
+import CASCore
+import CASPack
+import CASTree
+
+/// Finds out whether a snapshot is here whole, and records what it found to be.
+///
+/// The presence of a Directory says nothing of its members: each is looked up, down to directories that
+/// a transaction before this one found whole. Attributes are walked along; a state under the digest of
+/// an attributes message says that those below it are here too.
+struct Completeness {
+    /// What is not here.
+    struct Missing {
+        var digests: [Digest] = []
+        var count: UInt64 = 0
+        let limit: Int
+        fileprivate var seen: Set<Digest> = []
+
+        init(limit: Int) { self.limit = limit }
+
+        fileprivate mutating func add(_ digest: Digest) {
+            guard seen.insert(digest).inserted else { return }
+            count += 1
+            if digests.count < limit { digests.append(digest) }
+        }
+    }
+
+    private struct Pair: Hashable {
+        let directory: Digest
+        let attributes: Digest?
+    }
+
+    private struct Level {
+        let pair: Pair
+        let directory: Directory
+        let attributes: AttributesDirectory?
+        var next = 0
+        var isWhole: Bool
+    }
+
+    private let transaction: any CatalogTransaction
+    private let records: RecordReader
+    private let domain: Domain
+    private let limits: Limits
+    private var missing: Missing
+    private var stack: [Level] = []
+    private var visited: Set<Pair> = []
+    private var known: [Digest: TreeState] = [:]
+    private var found: [(Digest, TreeState)] = []
+    /// Whether a record proved damaged: what is known of other trees may then be wrong.
+    private var isDamaged = false
+
+    init(_ context: CommitContext, domain: Domain, limits: Limits) {
+        transaction = context.transaction
+        records = context.records
+        self.domain = domain
+        self.limits = limits
+        missing = Missing(limit: limits.missingPerAnswer)
+    }
+
+    /// The snapshot, and what of it is missing; with nothing missing it is recorded as complete.
+    ///
+    /// Throws `dataLoss` where a message is not what it should be and `resourceExhausted` beyond limits.
+    mutating func check(_ digest: Digest) throws -> (snapshot: Snapshot?, missing: Missing) {
+        guard let location = try transaction.location(of: digest, domain: domain) else {
+            missing.add(digest)
+            return (nil, missing)
+        }
+        guard let content = try payload(digest, location) else { return (nil, missing) }
+        let snapshot = try Snapshot(decoding: content)
+        if try transaction.completeSnapshot(digest, domain: domain) { return (snapshot, missing) }
+        try walk(Pair(directory: snapshot.tree.digest, attributes: snapshot.attributes?.digest))
+        if !isDamaged { try transaction.insert(treeStates: found, domain: domain) }
+        if missing.count == 0 {
+            let totals = try state(snapshot.tree.digest)?.totals
+            guard totals == snapshot.totals else {
+                throw CASError(
+                    .invalidArgument, "a snapshot says other totals than its tree has",
+                    digest: digest)
+            }
+            try transaction.insert(
+                completeSnapshots: [
+                    CompleteSnapshot(
+                        snapshot: digest, tree: snapshot.tree.digest,
+                        attributes: snapshot.attributes?.digest)
+                ], domain: domain)
+        }
+        return (snapshot, missing)
+    }
+
+    /// The payload of a record; nil, with the record noted as missing, if the store's copy is damaged.
+    private mutating func payload(
+        _ digest: Digest, _ location: BlobLocation
+    ) throws -> UnsafeRawBufferPointer? {
+        do {
+            return try records.payload(digest, location)
+        } catch let error as CASError where error.code == .dataLoss {
+            isDamaged = true
+            missing.add(digest)
+            return nil
+        }
+    }
+
+    private mutating func walk(_ root: Pair) throws {
+        try enter(root)
+        while let top = stack.last {
+            if top.next < top.directory.directories.count {
+                stack[stack.count - 1].next += 1
+                try enter(
+                    Pair(
+                        directory: top.directory.directories[top.next].digest,
+                        attributes: top.attributes?.directories[top.next].digest))
+            } else {
+                stack.removeLast()
+                try leave(top)
+            }
+        }
+    }
+
+    /// The state of a directory or attributes message, if it is complete.
+    private mutating func state(_ digest: Digest) throws -> TreeState? {
+        if let state = known[digest] { return state }
+        guard let state = try transaction.treeState(of: digest, domain: domain) else { return nil }
+        known[digest] = state
+        return state
+    }
+
+    private mutating func enter(_ pair: Pair) throws {
+        guard visited.insert(pair).inserted else { return }
+        var isWhole = try state(pair.directory) != nil
+        let hasAttributes = try pair.attributes.map { try state($0) != nil } ?? true
+        if isWhole, hasAttributes { return }
+        guard stack.count < limits.treeDepth else {
+            throw CASError(
+                .resourceExhausted, "a tree is deeper than \(limits.treeDepth) directories")
+        }
+        var messages = [pair.directory]
+        if let attributes = pair.attributes { messages.append(attributes) }
+        let locations = try transaction.locations(of: messages, domain: domain)
+        for (digest, location) in zip(messages, locations) where location == nil {
+            missing.add(digest)
+        }
+        guard let place = locations[0] else { return }
+        guard let content = try payload(pair.directory, place) else { return }
+        let directory = try Directory(decodingCanonical: content, limits: limits)
+        var attributes: AttributesDirectory?
+        if let digest = pair.attributes, let place = locations[1],
+            let content = try payload(digest, place)
+        {
+            let decoded = try AttributesDirectory(decoding: content, limits: limits)
+            guard decoded.matches(directory) else {
+                throw CASError(.dataLoss, "attributes do not match their directory", digest: digest)
+            }
+            attributes = decoded
+        }
+        if !isWhole { isWhole = try hasFiles(directory) }
+        stack.append(
+            Level(pair: pair, directory: directory, attributes: attributes, isWhole: isWhole))
+    }
+
+    /// Whether all files of a directory are here, with the sizes that it says.
+    private mutating func hasFiles(_ directory: Directory) throws -> Bool {
+        guard !directory.files.isEmpty else { return true }
+        let digests = directory.files.map(\.digest)
+        let locations = try transaction.locations(of: digests, domain: domain)
+        var isWhole = true
+        for (file, location) in zip(directory.files, locations) {
+            if file.size == 0, file.digest == .empty { continue }
+            guard let location else {
+                missing.add(file.digest)
+                isWhole = false
+                continue
+            }
+            let size: UInt64?
+            if location.kind == .chunkList {
+                size = try sizeOfList(file.digest)
+                if size == nil { isWhole = false }
+            } else {
+                size = UInt64(location.rawLength)
+            }
+            guard let size, size != file.size else { continue }
+            throw CASError(
+                .invalidArgument,
+                "'\(file.name)' has \(size) bytes where its directory says \(file.size)",
+                digest: file.digest)
+        }
+        return isWhole
+    }
+
+    /// Bytes of a chunked blob; nil, with the blob noted as missing, if one of its chunks is.
+    private mutating func sizeOfList(_ digest: Digest) throws -> UInt64? {
+        guard let list = try transaction.chunkList(of: digest, domain: domain) else {
+            missing.add(digest)
+            return nil
+        }
+        let chunks = try transaction.locations(of: list.chunks, domain: domain)
+        guard !chunks.contains(where: { $0 == nil }) else {
+            missing.add(digest)
+            return nil
+        }
+        return list.size
+    }
+
+    private mutating func leave(_ level: Level) throws {
+        var totals = level.directory.ownTotals
+        var depth: UInt32 = 0
+        var isWhole = level.isWhole
+        for child in level.directory.directories {
+            guard let below = try state(child.digest) else {
+                isWhole = false
+                break
+            }
+            totals.add(below.totals)
+            depth = max(depth, below.depth)
+        }
+        try totals.check(limits)
+        guard Int(depth) < limits.treeDepth else {
+            throw CASError(
+                .resourceExhausted, "a tree is deeper than \(limits.treeDepth) directories")
+        }
+        let state = TreeState(totals: totals, depth: depth + 1)
+        if isWhole, known[level.pair.directory] == nil { add(level.pair.directory, state) }
+        guard let digest = level.pair.attributes, let attributes = level.attributes else { return }
+        for child in attributes.directories where try self.state(child.digest) == nil { return }
+        if known[digest] == nil { add(digest, state) }
+    }
+
+    private mutating func add(_ digest: Digest, _ state: TreeState) {
+        known[digest] = state
+        found.append((digest, state))
+    }
+}

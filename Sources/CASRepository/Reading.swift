@@ -1,0 +1,180 @@
+import CASCatalog
+package import CASCore
+import CASFileSystem
+import CASPack
+import CASTree
+import CASWire
+
+/// Reads of single blobs.
+extension Repository {
+    /// Calls `body` with the content of a chunk, pending in `session` or committed; nil if absent.
+    func withContent<Result>(
+        _ digest: Digest, _ session: PushSession?,
+        _ body: (UnsafeRawBufferPointer) throws -> Result
+    ) throws -> Result? {
+        if digest == .empty { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+        let domain = session?.domain ?? .standard
+        return try view(domain) { reader in
+            let pending = session?.location(digest)
+            guard let location = try pending ?? reader.location(of: digest, domain: domain),
+                location.kind.isKeyedByPayload
+            else { return nil }
+            let records = try RecordReader(files: files, catalog: reader, limits: limits)
+            return try body(try records.payload(digest, location))
+        }
+    }
+
+    /// The whole of a small blob; nil if it is absent, `resourceExhausted` beyond `maximumBytes`.
+    package func read(blob digest: Digest, maximumBytes: Int, domain: Domain) throws -> [UInt8]? {
+        guard let size = try size(of: digest, domain: domain) else { return nil }
+        guard size <= UInt64(maximumBytes) else {
+            throw CASError(
+                .resourceExhausted, "a blob of \(ByteCount.text(size)) is too large", digest: digest
+            )
+        }
+        var content: [UInt8] = []
+        content.reserveCapacity(Int(size))
+        try readRange(digest, offset: 0, count: size, domain: domain) {
+            content.append(contentsOf: $0)
+        }
+        guard Digest.of(content) == digest else {
+            throw CASError(
+                .dataLoss, "a blob of the store is not what it should be", digest: digest)
+        }
+        return content
+    }
+
+    /// Bytes of a blob; nil if it is absent.
+    package func size(of digest: Digest, domain: Domain) throws -> UInt64? {
+        if digest == .empty { return 0 }
+        return try catalog.read { reader in
+            guard let location = try reader.location(of: digest, domain: domain) else { return nil }
+            guard location.kind == .chunkList else { return UInt64(location.rawLength) }
+            return try reader.chunkList(of: digest, domain: domain)?.size
+        }
+    }
+
+    /// Calls `body` with pieces of a range of a blob, in order; throws `notFound` if it is absent.
+    ///
+    /// Each piece is checked against its own digest, a piece of a chunked blob not against the blob's.
+    package func readRange(
+        _ digest: Digest, offset: UInt64, count: UInt64, domain: Domain,
+        _ body: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        let end = offset.addingReportingOverflow(count)
+        let last = end.overflow ? UInt64.max : end.partialValue
+        guard offset < last, digest != .empty else { return }
+        let terms = try terms(of: digest, domain: domain)
+        var position: UInt64 = 0
+        for term in terms {
+            let next = position + UInt64(term.length)
+            defer { position = next }
+            guard next > offset else { continue }
+            guard position < last else { return }
+            let low = Int(max(offset, position) - position)
+            let high = Int(min(last, next) - position)
+            switch term {
+            case .inline(let bytes):
+                try bytes[low..<high].withUnsafeBytes { try body($0) }
+            case .chunk(let chunk, _):
+                let found: Void? = try withContent(chunk, nil) { content in
+                    guard content.count == term.length, Digest.of(content) == chunk else {
+                        throw CASError(
+                            .dataLoss, "a record of the store is not what it should be",
+                            digest: chunk)
+                    }
+                    try body(UnsafeRawBufferPointer(rebasing: content[low..<high]))
+                }
+                guard found != nil else {
+                    throw CASError(.dataLoss, "a chunk of a blob is missing", digest: chunk)
+                }
+            }
+        }
+    }
+
+    private func terms(of digest: Digest, domain: Domain) throws -> [ChunkList.Term] {
+        try catalog.read { reader in
+            guard let location = try reader.location(of: digest, domain: domain) else {
+                throw CASError(.notFound, "the store has no such blob", digest: digest)
+            }
+            if location.kind != .chunkList {
+                return [.chunk(digest, length: location.rawLength)]
+            }
+            guard let list = try reader.chunkList(of: digest, domain: domain) else {
+                throw CASError(.dataLoss, "a chunk list is missing", digest: digest)
+            }
+            return list.terms
+        }
+    }
+
+    /// Takes bytes out of use that proved bad: their blobs become missing and their trees incomplete, so
+    /// that the next push that has them is asked for them.
+    func quarantine(_ records: [DamagedRecord], domain: Domain) throws {
+        guard !records.isEmpty else { return }
+        try catalog.write { try quarantine(records, $0, domain: domain) }
+    }
+
+    /// The same within a transaction. A digest that was stored anew elsewhere meanwhile stays.
+    func quarantine(
+        _ records: [DamagedRecord], _ transaction: any CatalogTransaction, domain: Domain
+    ) throws {
+        let places = try transaction.locations(of: records.map(\.digest), domain: domain)
+        let lost = zip(records, places).filter { $0.location == $1 }.map(\.0.digest)
+        guard !lost.isEmpty else { return }
+        counters.add(quarantined: UInt64(lost.count))
+        plans.removeAll()
+        try transaction.remove(locations: lost, domain: domain)
+        try transaction.remove(chunkLists: lost, domain: domain)
+        try transaction.forgetCompleteness(domain: domain)
+    }
+
+    /// Reads the catalog; records that prove damaged meanwhile are taken out of use.
+    func view<Result>(
+        _ domain: Domain, _ body: (any CatalogReader) throws -> Result
+    ) throws -> Result {
+        do {
+            return try catalog.read(body)
+        } catch {
+            try quarantine(files.takeDamaged(), domain: domain)
+            throw error
+        }
+    }
+}
+
+/// Messages of trees, read from a store.
+final class StoredDirectories: DirectorySource {
+    private let reader: any CatalogReader
+    private let records: RecordReader
+    private let domain: Domain
+    private let limits: Limits
+
+    init(_ repository: Repository, _ reader: any CatalogReader, domain: Domain) throws {
+        self.reader = reader
+        self.domain = domain
+        limits = repository.limits
+        records = try RecordReader(
+            files: repository.files, catalog: reader, limits: repository.limits)
+    }
+
+    func directory(_ digest: Digest) throws -> Directory? {
+        guard let location = try reader.location(of: digest, domain: domain) else { return nil }
+        return try Directory(
+            decodingCanonical: try records.payload(digest, location), limits: limits)
+    }
+
+    func attributes(_ digest: Digest) throws -> AttributesDirectory? {
+        guard let location = try reader.location(of: digest, domain: domain) else { return nil }
+        return try AttributesDirectory(
+            decoding: try records.payload(digest, location), limits: limits)
+    }
+
+    func snapshot(_ digest: Digest) throws -> Snapshot? {
+        guard let location = try reader.location(of: digest, domain: domain),
+            location.rawLength == Snapshot.byteCount, location.kind.isKeyedByPayload
+        else { return nil }
+        let content = try records.payload(digest, location)
+        // A file of the same length is not a snapshot, and no error either.
+        return location.kind == .snapshot
+            ? try Snapshot(decoding: content) : try? Snapshot(decoding: content)
+    }
+}

@@ -1,0 +1,213 @@
+package import CASCatalog
+import CASChunking
+package import CASCore
+package import CASFileSystem
+import CASPack
+import CASTree
+import CASWire
+
+/// What a rebuild of the index found.
+package struct RebuildReport: Sendable {
+    /// Packs that were read.
+    package var packs = 0
+    /// Records that are in use again.
+    package var records = 0
+    /// Refs that name what they named.
+    package var refs = 0
+    /// Records that are damaged and left out.
+    package var damaged = 0
+    /// Refs whose snapshot is not whole any more.
+    package var incompleteRefs: [RefName] = []
+    /// Packs that can not be read at all, with the reason.
+    package var unreadable: [(path: String, reason: String)] = []
+}
+
+extension Repository {
+    /// Fills an empty catalog from the packs: locations, chunk lists, refs with their history, tokens.
+    ///
+    /// Nobody else may use the store meanwhile. Removed refs and revoked tokens stay so, as their removal
+    /// is recorded too; of two moves of a ref the one with the higher sequence counts. The store gets
+    /// a new incarnation, so that no client believes what it remembers of the old one.
+    package static func rebuildIndex(
+        _ configuration: RepositoryConfiguration, fileSystem: any FileSystem,
+        catalog: any Catalog, clock: any WallClock
+    ) throws -> (repository: Repository, report: RebuildReport) {
+        let incarnation = Identifier.random()
+        try catalog.write { try $0.removeEverything() }
+        var rebuild = IndexRebuild(configuration, fileSystem: fileSystem, catalog: catalog)
+        try rebuild.readPacks()
+        try rebuild.applyEvents(incarnation: incarnation, fallback: configuration.chunker)
+        let repository = try open(
+            configuration, fileSystem: fileSystem, catalog: catalog, clock: clock)
+        try repository.checkRefs(&rebuild.report)
+        try repository.initialize()
+        return (repository, rebuild.report)
+    }
+
+    /// Records which refs' snapshots are whole.
+    private func checkRefs(_ report: inout RebuildReport) throws {
+        var after: RefName?
+        while true {
+            let page = try refs(
+                prefix: "", after: after, limit: limits.listingEntries, domain: .standard)
+            for entry in page where entry.target.kind == .snapshot {
+                report.refs += 1
+                let isWhole = try commit(session: nil, isEvent: false) { [self] context in
+                    var completeness = Completeness(context, domain: .standard, limits: limits)
+                    return try completeness.check(entry.target.digest).missing.count == 0
+                }
+                if !isWhole { report.incompleteRefs.append(entry.name) }
+            }
+            guard page.count == limits.listingEntries, let last = page.last else { return }
+            after = last.name
+        }
+    }
+}
+
+/// Reads all packs of a store into an empty catalog.
+struct IndexRebuild {
+    private let configuration: RepositoryConfiguration
+    private let fileSystem: any FileSystem
+    private let catalog: any Catalog
+    private var events: [StoreEvent] = []
+    var report = RebuildReport()
+
+    init(
+        _ configuration: RepositoryConfiguration, fileSystem: any FileSystem, catalog: any Catalog
+    ) {
+        self.configuration = configuration
+        self.fileSystem = fileSystem
+        self.catalog = catalog
+    }
+
+    mutating func readPacks() throws {
+        for name in try fileSystem.list(configuration.packDirectory) where name.hasSuffix(".pack") {
+            let path = "\(configuration.packDirectory)/\(name)"
+            do {
+                try readPack(path)
+                report.packs += 1
+            } catch let error as CASError
+                where error.code == .dataLoss || error.code == .unimplemented
+            {
+                report.unreadable.append((path, error.description))
+            }
+        }
+    }
+
+    private mutating func readPack(_ path: String) throws {
+        let file = try fileSystem.open(path, .readWrite)
+        defer { file.close() }
+        guard try file.lock() else {
+            throw CASError(
+                .failedPrecondition, "somebody is writing to the store",
+                hint: "stop cas serve and every push first", path: path)
+        }
+        let size = try file.size()
+        let header = try withBytes(file, 0, PackHeader.byteCount) { try PackHeader(decoding: $0) }
+        let footerOffset = try sealedEnd(file, size)
+        let end = footerOffset ?? size
+        var locations: [(Digest, BlobLocation)] = []
+        var lists: [(Digest, ChunkList)] = []
+        let number = try catalog.write {
+            try $0.insert(
+                pack: PackEntry(
+                    identifier: header.identifier, packClass: header.packClass,
+                    committedBytes: end, created: header.created))
+        }
+        var scanner = PackScanner(to: end, limits: configuration.limits, skipsDamage: true) {
+            try file.read(at: $0, into: $1)
+        }
+        let contents = try RecordContents()
+        let outcome = try scanner.run { item in
+            guard case .record(let record, let offset) = item else {
+                report.damaged += 1
+                return
+            }
+            let header = record.header
+            if header.kind == .event {
+                events.append(try StoreEvent(decoding: try contents.decode(record)))
+                return
+            }
+            if header.kind == .chunkList {
+                lists.append(
+                    (
+                        header.digest,
+                        try ChunkList(
+                            decoding: try contents.decode(record), limits: configuration.limits)
+                    ))
+            }
+            locations.append(
+                (
+                    header.digest,
+                    BlobLocation(header, pack: number, offset: offset)
+                ))
+        }
+        report.records += locations.count
+        try catalog.write { transaction in
+            try transaction.insert(locations: locations, domain: .standard)
+            try transaction.insert(chunkLists: lists, domain: .standard)
+            try transaction.update(
+                pack: number, isSealed: footerOffset != nil, committedBytes: outcome.validEnd)
+        }
+    }
+
+    /// Where the footer of a sealed pack begins; nil for one that has none.
+    private func sealedEnd(_ file: any StoreFile, _ size: UInt64) throws -> UInt64? {
+        guard size >= UInt64(PackHeader.byteCount + PackTrailer.byteCount) else { return nil }
+        return try withBytes(file, size - UInt64(PackTrailer.byteCount), PackTrailer.byteCount) {
+            guard PackTrailer.isPresent($0) else { return nil }
+            // A trailer that is damaged or lies is no trailer; the scan finds what is whole.
+            return (try? PackTrailer(decoding: $0, packBytes: size))?.footerOffset
+        }
+    }
+
+    private func withBytes<Result>(
+        _ file: any StoreFile, _ offset: UInt64, _ count: Int,
+        _ body: (UnsafeRawBufferPointer) throws -> Result
+    ) throws -> Result {
+        let buffer = ReusableBuffer(capacity: count)
+        buffer.resize(to: count)
+        let read = try file.read(at: offset, into: buffer.mutableBytes)
+        return try body(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<read]))
+    }
+
+    /// What the push behind a move was answered, so that repeating it moves nothing back.
+    private func recordAnswer(
+        _ move: HistoryEntry, _ entry: RefEntry?, _ domain: Domain,
+        _ transaction: any CatalogTransaction
+    ) throws {
+        guard let push = move.pushID, let target = move.target else { return }
+        let answer = PushResponse(
+            outcome: .done, snapshot: target.digest, tree: entry?.tree ?? .zero,
+            previous: move.previous?.digest, sequence: move.sequence, missing: [],
+            missingCount: 0)
+        try transaction.insert(push: push, answer, domain: domain)
+    }
+
+    /// Applies all recorded state in the order in which it came about.
+    func applyEvents(incarnation: Identifier, fallback: ChunkerParameters) throws {
+        let ordered = events.sorted { $0.sequence < $1.sequence }
+        try catalog.write { transaction in
+            var chunker = fallback
+            for event in ordered {
+                try transaction.raiseSequence(to: event.sequence)
+                switch event {
+                case .storeCreated(_, let average, let seed, _, _):
+                    chunker = try ChunkerParameters(
+                        averageBytes: Int(average), seed: UInt32(truncatingIfNeeded: seed))
+                case .refMoved(let move, let entry, let domain):
+                    try transaction.move(move, entry, domain: domain)
+                    try recordAnswer(move, entry, domain, transaction)
+                case .tokenCreated(let record, _):
+                    if try transaction.token(record.id) == nil {
+                        try transaction.insert(token: record)
+                    }
+                case .tokenRevoked(let identifier, let time, _):
+                    _ = try transaction.revoke(token: identifier, at: time)
+                }
+            }
+            try transaction.set(setting: SettingName.incarnation, incarnation.bytes)
+            try transaction.set(setting: SettingName.chunker, Repository.encodeChunker(chunker))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+package import CASCatalog
+import CASChunking
+package import CASCore
+package import CASFileSystem
+import CASPack
+import CASWire
+
+/// Opening a store, and putting right what a crash left.
+extension Repository {
+    /// Opens the store behind a catalog; a catalog without settings is made that of a new store.
+    ///
+    /// Touches only packs whose owner is gone: cuts what was never committed, writes the footer that is
+    /// missing, and takes damaged records out of use.
+    package static func open(
+        _ configuration: RepositoryConfiguration, fileSystem: any FileSystem,
+        catalog: any Catalog, clock: any WallClock
+    ) throws -> Repository {
+        try fileSystem.createDirectory(configuration.packDirectory)
+        let known = try catalog.read { reader in
+            (try reader.setting(SettingName.incarnation), try reader.setting(SettingName.chunker))
+        }
+        let incarnation = known.0.flatMap { Identifier(bytes: $0) }
+        let chunker = try known.1.map { try decodeChunker($0) }
+        let repository = Repository(
+            configuration, fileSystem: fileSystem, catalog: catalog, clock: clock,
+            incarnation: incarnation ?? .random(), chunker: chunker ?? configuration.chunker)
+        if incarnation == nil || chunker == nil { try repository.initialize() }
+        try repository.recover()
+        return repository
+    }
+
+    static func encodeChunker(_ chunker: ChunkerParameters) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(littleEndian: UInt32(chunker.averageBytes))
+        bytes.append(littleEndian: chunker.seed)
+        return bytes
+    }
+
+    private static func decodeChunker(_ bytes: [UInt8]) throws -> ChunkerParameters {
+        try bytes.withUnsafeBytes { buffer in
+            var reader = ByteReader(buffer)
+            return try ChunkerParameters(
+                averageBytes: Int(try reader.uint32()), seed: try reader.uint32())
+        }
+    }
+
+    /// Records the settings of a new store, in the catalog and as an event.
+    func initialize() throws {
+        let chunker = chunker
+        let incarnation = incarnation
+        let now = clock.now()
+        try commit(session: nil, isEvent: true) { context in
+            let transaction = context.transaction
+            try transaction.set(setting: SettingName.incarnation, incarnation.bytes)
+            try transaction.set(setting: SettingName.chunker, Repository.encodeChunker(chunker))
+            context.record(
+                .storeCreated(
+                    incarnation: incarnation, averageBytes: UInt64(chunker.averageBytes),
+                    seed: UInt64(chunker.seed), time: now,
+                    sequence: try transaction.nextSequence()))
+        }
+    }
+
+    private func recover() throws {
+        let packs = try catalog.read { try $0.packs() }
+        let present = Set(try fileSystem.list(configuration.packDirectory))
+        for pack in packs {
+            if !pack.isSealed {
+                try recover(pack)
+            } else if !present.contains("\(pack.identifier).pack") {
+                try forgetRecords(of: pack.number, from: 0)
+            }
+        }
+        try removeStrays(Set(packs.map(\.identifier)))
+    }
+
+    /// Removes files of packs that a crash left before the catalog knew them: nothing is in them.
+    private func removeStrays(_ known: Set<Identifier>) throws {
+        for name in try fileSystem.list(configuration.packDirectory) {
+            guard name.hasSuffix(".pack"),
+                let identifier = Identifier(hexadecimal: name.dropLast(5)),
+                !known.contains(identifier)
+            else { continue }
+            let path = files.path(identifier)
+            guard let size = try fileSystem.size(path), size <= UInt64(PackHeader.byteCount) else {
+                continue
+            }
+            let file = try fileSystem.open(path, .readWrite)
+            defer { file.close() }
+            // Another process may have created it a moment ago and be about to tell the catalog.
+            guard try file.lock(),
+                try catalog.read({ try !$0.packs().contains { $0.identifier == identifier } })
+            else { continue }
+            try fileSystem.remove(path)
+        }
+    }
+
+    private func recover(_ pack: PackEntry) throws {
+        let path = files.path(pack.identifier)
+        let file: any StoreFile
+        do {
+            file = try fileSystem.open(path, .readWrite)
+        } catch let error as CASError where error.code == .notFound {
+            return try forgetRecords(of: pack.number, from: 0)
+        }
+        defer { file.close() }
+        guard try file.lock() else { return }
+        // Its owner may have sealed it between our look at the catalog and the lock.
+        guard let pack = try catalog.read({ try $0.pack(pack.number) }), !pack.isSealed else {
+            return
+        }
+        if pack.committedBytes <= UInt64(PackHeader.byteCount) {
+            try catalog.write { try $0.removePack(pack.number) }
+            try fileSystem.remove(path)
+            return
+        }
+        let size = try file.size()
+        if size > pack.committedBytes { try file.truncate(to: pack.committedBytes) }
+        let end = min(size, pack.committedBytes)
+        let (entries, damaged, validEnd) = try scan(file, end, pack.number)
+        if validEnd < end { try file.truncate(to: validEnd) }
+        let footer = PackFooter(entries: entries).encode(at: validEnd)
+        try footer.withUnsafeBytes { try file.append($0) }
+        try file.synchronizeData()
+        counters.add(synchronizations: 1)
+        if validEnd < pack.committedBytes { try forgetRecords(of: pack.number, from: validEnd) }
+        try quarantine(damaged, domain: .standard)
+        try catalog.write {
+            try $0.update(pack: pack.number, isSealed: true, committedBytes: validEnd)
+        }
+    }
+
+    private func scan(
+        _ file: any StoreFile, _ end: UInt64, _ pack: Int64
+    ) throws -> (entries: [PackFooter.Entry], damaged: [DamagedRecord], validEnd: UInt64) {
+        var entries: [PackFooter.Entry] = []
+        var damaged: [DamagedRecord] = []
+        var scanner = PackScanner(to: end, limits: limits, skipsDamage: true) {
+            try file.read(at: $0, into: $1)
+        }
+        let outcome = try scanner.run { item in
+            switch item {
+            case .record(let record, let offset):
+                entries.append(PackFooter.Entry(record.header, offset: offset))
+            case .damaged(let header, let offset, _):
+                damaged.append(
+                    DamagedRecord(
+                        digest: header.digest,
+                        location: BlobLocation(header, pack: pack, offset: offset)))
+            }
+        }
+        return (entries, damaged, outcome.validEnd)
+    }
+
+    /// Takes out of use what the catalog believes to lie in a pack at or behind an offset; the whole
+    /// pack from offset 0.
+    func forgetRecords(of pack: Int64, from offset: UInt64) throws {
+        plans.removeAll()
+        try catalog.write { transaction in
+            guard try transaction.pack(pack) != nil else { return }
+            let lost = try transaction.digests(in: pack, from: offset)
+            counters.add(quarantined: UInt64(lost.count))
+            try transaction.remove(locations: lost, domain: .standard)
+            try transaction.remove(chunkLists: lost, domain: .standard)
+            try transaction.forgetCompleteness(domain: .standard)
+            if offset == 0 { try transaction.removePack(pack) }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+import CASCatalog
+package import CASChunking
+package import CASCore
+import CASFileSystem
+import CASPack
+import CASWire
+import Synchronization
+
+/// The store: takes records in, commits pushes, serves fetches, keeps refs and tokens.
+///
+/// Plain synchronous code over an injected file system, catalog and clock; any thread may call it.
+/// Nothing is acknowledged before it is durable, and an unacknowledged push is whole or absent.
+package final class Repository: Sendable {
+    /// What it was opened with.
+    package let configuration: RepositoryConfiguration
+    /// The random name of this life of the store; new after a rebuild.
+    package let incarnation: Identifier
+    /// How large blobs are cut.
+    package let chunker: ChunkerParameters
+    /// What happened so far.
+    package let counters: StoreCounters
+
+    let fileSystem: any FileSystem
+    let catalog: any Catalog
+    let clock: any WallClock
+    let files: PackFiles
+    let writer: PackWriter
+    let plans: PlanCache
+    private let sessions = Mutex<[Identifier: PushSession]>([:])
+    private let queue = Mutex<CommitQueue?>(nil)
+
+    var limits: Limits { configuration.limits }
+
+    init(
+        _ configuration: RepositoryConfiguration, fileSystem: any FileSystem,
+        catalog: any Catalog, clock: any WallClock, incarnation: Identifier,
+        chunker: ChunkerParameters
+    ) {
+        self.configuration = configuration
+        self.fileSystem = fileSystem
+        self.catalog = catalog
+        self.clock = clock
+        self.incarnation = incarnation
+        self.chunker = chunker
+        counters = StoreCounters()
+        files = PackFiles(fileSystem: fileSystem, directory: configuration.packDirectory)
+        plans = PlanCache(capacity: configuration.plannedFiles)
+        writer = PackWriter(
+            fileSystem: fileSystem, catalog: catalog, clock: clock, files: files,
+            configuration: configuration, incarnation: incarnation, counters: counters)
+        queue.withLock { $0 = CommitQueue { [unowned self] in try process($0) } }
+    }
+
+    /// Changes that wait for a commit, for metrics.
+    package var waitingCommits: Int { queue.withLock { $0?.depth ?? 0 } }
+    /// Pushes in progress, for metrics.
+    package var activePushes: Int { sessions.withLock { $0.count } }
+
+    /// Ends the use of the store: seals this process's packs and closes the catalog.
+    package func close() throws {
+        let result = Result { try writer.close() }
+        files.close()
+        try catalog.close()
+        try result.get()
+    }
+
+    // MARK: - Pushes in progress
+
+    /// The session of a push, new if need be; throws `resourceExhausted` for too many at once.
+    func session(_ identifier: Identifier, _ domain: Domain) throws -> PushSession {
+        let now = clock.monotonicNanoseconds()
+        return try sessions.withLock { sessions in
+            if let session = sessions[identifier] {
+                session.touch(now)
+                return session
+            }
+            let idle = limits.pushIdleNanoseconds
+            for (key, session) in sessions where session.lastUsed + idle < now {
+                sessions[key] = nil
+            }
+            guard sessions.count < limits.concurrentPushes else {
+                throw CASError(
+                    .unavailable, "too many pushes are in progress", hint: "try again in a minute")
+            }
+            let session = PushSession(identifier: identifier, domain: domain, now: now)
+            sessions[identifier] = session
+            return session
+        }
+    }
+
+    /// Forgets a push in progress; what it uploaded and nobody else uses is left to collection.
+    package func abandon(push: Identifier) {
+        sessions.withLock { _ = $0.removeValue(forKey: push) }
+    }
+
+    func allSessions() -> [PushSession] {
+        sessions.withLock { Array($0.values) }
+    }
+
+    // MARK: - Commits
+
+    /// Runs `body` in the next round of commits and returns what it returned, durable.
+    ///
+    /// With `session`, everything uploaded to it so far is committed along and visible to `body`.
+    func commit<Output: Sendable>(
+        session: PushSession?, isEvent: Bool,
+        _ body: @escaping @Sendable (CommitContext) throws -> Output
+    ) throws -> Output {
+        let box = OutputBox<Output>()
+        let job = CommitQueue.Job(session: session, isEvent: isEvent) { context in
+            let value = try body(context)
+            box.set(value)
+        }
+        guard let queue = queue.withLock({ $0 }) else {
+            throw CASError(.failedPrecondition, "the store is closed")
+        }
+        try queue.perform(job)
+        guard let value = box.get() else {
+            throw CASError(.internalError, "a commit ended without an outcome")
+        }
+        return value
+    }
+}
+
+/// Carries the outcome of a job from the thread that led its round.
+final class OutputBox<Output: Sendable>: Sendable {
+    private let value: Mutex<Output?>
+    init() { value = Mutex(nil) }
+    func set(_ new: Output) { value.withLock { $0 = new } }
+    func get() -> Output? { value.withLock { $0 } }
+}

@@ -1,0 +1,55 @@
+import Synchronization
+
+/// What a repository counts, for metrics and tests; only ever goes up.
+package final class StoreCounters: Sendable {
+    private let packBytesCount = Atomic<UInt64>(0)
+    private let synchronizationCount = Atomic<UInt64>(0)
+    private let receivedRecordCount = Atomic<UInt64>(0)
+    private let receivedByteCount = Atomic<UInt64>(0)
+    private let presentCount = Atomic<UInt64>(0)
+    private let askedCount = Atomic<UInt64>(0)
+    private let commitCount = Atomic<UInt64>(0)
+    private let transactionCount = Atomic<UInt64>(0)
+    private let servedByteCount = Atomic<UInt64>(0)
+    private let quarantinedCount = Atomic<UInt64>(0)
+
+    init() {}
+
+    /// Bytes appended to packs.
+    package var packBytes: UInt64 { packBytesCount.load(ordering: .relaxed) }
+    /// Syncs of packs and their directory.
+    package var synchronizations: UInt64 { synchronizationCount.load(ordering: .relaxed) }
+    /// Records uploaded.
+    package var receivedRecords: UInt64 { receivedRecordCount.load(ordering: .relaxed) }
+    /// Bytes of records uploaded.
+    package var receivedBytes: UInt64 { receivedByteCount.load(ordering: .relaxed) }
+    /// Digests that somebody asked about and that were there already.
+    package var present: UInt64 { presentCount.load(ordering: .relaxed) }
+    /// Digests that somebody asked about.
+    package var asked: UInt64 { askedCount.load(ordering: .relaxed) }
+    /// Pushes answered.
+    package var commits: UInt64 { commitCount.load(ordering: .relaxed) }
+    /// Catalog transactions that committed pushes and checkpoints; fewer than those where they met.
+    package var transactions: UInt64 { transactionCount.load(ordering: .relaxed) }
+    /// Bytes of records read for fetches.
+    package var servedBytes: UInt64 { servedByteCount.load(ordering: .relaxed) }
+    /// Records found damaged.
+    package var quarantined: UInt64 { quarantinedCount.load(ordering: .relaxed) }
+
+    func add(packBytes: UInt64) { packBytesCount.add(packBytes, ordering: .relaxed) }
+    func add(synchronizations: UInt64) {
+        synchronizationCount.add(synchronizations, ordering: .relaxed)
+    }
+    func add(receivedRecords: UInt64, bytes: UInt64) {
+        receivedRecordCount.add(receivedRecords, ordering: .relaxed)
+        receivedByteCount.add(bytes, ordering: .relaxed)
+    }
+    func add(asked: UInt64, present: UInt64) {
+        askedCount.add(asked, ordering: .relaxed)
+        presentCount.add(present, ordering: .relaxed)
+    }
+    func add(commits: UInt64) { commitCount.add(commits, ordering: .relaxed) }
+    func addTransaction() { transactionCount.add(1, ordering: .relaxed) }
+    func add(servedBytes: UInt64) { servedByteCount.add(servedBytes, ordering: .relaxed) }
+    func add(quarantined: UInt64) { quarantinedCount.add(quarantined, ordering: .relaxed) }
+}

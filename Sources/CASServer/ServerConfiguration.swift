@@ -1,0 +1,104 @@
+package import CASCore
+package import Logging
+
+/// What a server is started with.
+package struct ServerConfiguration: Sendable {
+    /// What somebody without a token may do on an address that is not loopback.
+    package enum Anonymous: String, Sendable, CaseIterable {
+        case nothing
+        case read
+        case write
+    }
+
+    /// The host or address to listen on.
+    package var host = "127.0.0.1"
+    /// The port; 0 for any free one.
+    package var port = 8700
+    /// The directory of the store.
+    package var storeDirectory: String
+    /// The certificate chain, PEM; nil without TLS.
+    package var certificatePath: String?
+    /// The private key, PEM.
+    package var keyPath: String?
+    /// Whether an address other than loopback may do without TLS.
+    package var isPlaintext = false
+    /// What needs no token on an address other than loopback.
+    package var anonymous = Anonymous.nothing
+    /// The address to write into manifests; empty for none.
+    package var publicURL = ""
+    /// Threads for blocking work.
+    package var threads: Int
+    /// The least severe log entries to write.
+    package var logLevel = Logger.Level.info
+    /// Limits on requests.
+    package var limits = Limits.standard
+
+    /// A server of a store, everything else as usual.
+    package init(storeDirectory: String, threads: Int) {
+        self.storeDirectory = storeDirectory
+        self.threads = max(4, min(threads, 64))
+    }
+
+    /// Parses `HOST:PORT`, `[::1]:PORT`, `:PORT` or `HOST`.
+    package mutating func setListen(_ text: String) throws {
+        var rest = text[...]
+        var address: Substring
+        if rest.hasPrefix("["), let end = rest.firstIndex(of: "]") {
+            address = rest[rest.index(after: rest.startIndex)..<end]
+            rest = rest[rest.index(after: end)...]
+        } else if let colon = rest.lastIndex(of: ":") {
+            address = rest[..<colon]
+            rest = rest[colon...]
+        } else {
+            address = rest
+            rest = ""
+        }
+        if address.isEmpty { address = "0.0.0.0" }
+        host = String(address)
+        guard rest.isEmpty || (rest.first == ":" && UInt16(rest.dropFirst()) != nil) else {
+            throw CASError(
+                .invalidArgument, "'\(text)' is not an address to listen on",
+                hint: "write HOST:PORT, for example 127.0.0.1:8700")
+        }
+        if let number = UInt16(rest.dropFirst()) { port = Int(number) }
+    }
+
+    /// Whether only this machine can connect.
+    package var isLoopback: Bool { HostName.isLoopback(host) }
+
+    /// Whether connections are encrypted.
+    package var isTLS: Bool { certificatePath != nil }
+
+    /// Throws `invalidArgument` for settings that contradict each other or open the store by accident.
+    package func check() throws {
+        guard (certificatePath == nil) == (keyPath == nil) else {
+            throw CASError(
+                .invalidArgument, "--tls-certificate and --tls-key belong together")
+        }
+        guard !isTLS || !isPlaintext else {
+            throw CASError(.invalidArgument, "--plaintext contradicts --tls-certificate")
+        }
+        guard isLoopback || isTLS || isPlaintext else {
+            throw CASError(
+                .invalidArgument, "\(host) can be reached from other machines, and there is no TLS",
+                hint: "give --tls-certificate and --tls-key, or say --plaintext where something "
+                    + "in front of the server encrypts")
+        }
+    }
+}
+
+/// Names of hosts.
+enum HostName {
+    /// Whether a host or a `Host` header names this machine's loopback.
+    static func isLoopback(_ text: String) -> Bool {
+        var name = text.lowercased()
+        if name.hasPrefix("[") {
+            name = String(name.dropFirst().prefix { $0 != "]" })
+        } else if name.count(where: { $0 == ":" }) == 1 {
+            name = String(name.prefix { $0 != ":" })
+        }
+        if name == "localhost" || name.hasSuffix(".localhost") || name == "::1" { return true }
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+    }
+}

@@ -1,0 +1,57 @@
+package import CASCore
+
+/// Where a push came from; belongs to a ref's history, not to the content.
+package struct Provenance: WireMessage {
+    /// The user on the machine that pushed; empty where unknown, as the texts below.
+    package var author: String
+    /// The machine.
+    package var host: String
+    /// The commit that was checked out.
+    package var gitCommit: String
+    /// Whether the workspace differed from it.
+    package var gitModified: Bool
+    /// What the user wanted to say.
+    package var message: String
+    /// The clock of the machine that pushed.
+    package var time: Timestamp
+
+    /// A provenance from its parts.
+    package init(
+        author: String = "", host: String = "", gitCommit: String = "", gitModified: Bool = false,
+        message: String = "", time: Timestamp = Timestamp(seconds: 0)
+    ) {
+        self.author = author
+        self.host = host
+        self.gitCommit = gitCommit
+        self.gitModified = gitModified
+        self.message = message
+        self.time = time
+    }
+
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = []
+        output.append(field: 1, text: author)
+        output.append(field: 2, text: host)
+        output.append(field: 3, text: gitCommit)
+        output.append(field: 4, flag: gitModified)
+        output.append(field: 5, text: message)
+        output.append(field: 6, time: time)
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        self.init()
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .lengthDelimited): author = try reader.string()
+            case (2, .lengthDelimited): host = try reader.string()
+            case (3, .lengthDelimited): gitCommit = try reader.string()
+            case (4, .varint): gitModified = try reader.varint() != 0
+            case (5, .lengthDelimited): message = try reader.string()
+            case (6, .lengthDelimited): time = try reader.timestamp()
+            default: return false
+            }
+            return true
+        }
+    }
+}

@@ -1,0 +1,313 @@
+package import CASCore
+
+/// What a ref's present target has to be for a change to happen.
+package enum Precondition: WireMessage {
+    /// Anything, also nothing.
+    case any
+    /// This snapshot or tree.
+    case digest(Digest)
+    /// There must be no such ref.
+    case absent
+
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = []
+        switch self {
+        case .any: break
+        case .digest(let digest): output.append(field: 1, digest: digest)
+        case .absent: output.append(field: 2, flag: true)
+        }
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        var value = Precondition.any
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .lengthDelimited): value = .digest(try reader.digest())
+            case (2, .varint): if try reader.varint() != 0 { value = .absent }
+            // A condition that is not understood must not count as met.
+            default: throw WireFailure.malformed("a precondition")
+            }
+            return true
+        }
+        self = value
+    }
+}
+
+/// What a ref names.
+package struct RefTarget: WireMessage {
+    /// What kind of thing the digest is of.
+    package enum Kind: UInt8, Sendable, CaseIterable {
+        case snapshot = 1
+        case manifest = 2
+    }
+    /// What kind of thing it names.
+    package var kind: Kind
+    /// The digest of that thing.
+    package var digest: Digest
+
+    /// A target from its parts.
+    package init(kind: Kind, digest: Digest) {
+        self.kind = kind
+        self.digest = digest
+    }
+
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = []
+        output.append(field: 1, varint: UInt64(kind.rawValue))
+        output.append(field: 2, digest: digest)
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        var kind: Kind?
+        var digest: Digest?
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .varint): kind = Kind(rawValue: UInt8(truncatingIfNeeded: try reader.varint()))
+            case (2, .lengthDelimited): digest = try reader.digest()
+            default: return false
+            }
+            return true
+        }
+        guard let kind, let digest else { throw WireFailure.lacks("a target") }
+        self.init(kind: kind, digest: digest)
+    }
+}
+
+/// The end of a push: move this ref to this snapshot.
+package struct PushRequest: WireMessage {
+    /// The push's random name; a repeated request with the same one moves nothing twice.
+    package var pushID: Identifier
+    /// The ref to move.
+    package var ref: RefName
+    /// The snapshot to move it to.
+    package var snapshot: Digest
+    /// The snapshot that the client believes the server holds whole; nil for none.
+    package var base: Digest?
+    /// What the ref has to name now.
+    package var precondition: Precondition
+    /// Where the push comes from.
+    package var provenance: Provenance
+    /// When the ref may go away; nil for never.
+    package var expires: Timestamp?
+
+    /// A request from its parts.
+    package init(
+        pushID: Identifier, ref: RefName, snapshot: Digest, base: Digest? = nil,
+        precondition: Precondition = .any, provenance: Provenance = Provenance(),
+        expires: Timestamp? = nil
+    ) {
+        self.pushID = pushID
+        self.ref = ref
+        self.snapshot = snapshot
+        self.base = base
+        self.precondition = precondition
+        self.provenance = provenance
+        self.expires = expires
+    }
+
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = []
+        output.append(field: 1, identifier: pushID)
+        output.append(field: 2, text: ref.description)
+        output.append(field: 3, digest: snapshot)
+        output.append(field: 4, digest: base)
+        output.append(field: 5, message: precondition)
+        output.append(field: 6, message: provenance)
+        output.append(field: 7, time: expires)
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        var pushID: Identifier?
+        var ref: RefName?
+        var snapshot: Digest?
+        var base: Digest?
+        var precondition = Precondition.any
+        var provenance = Provenance()
+        var expires: Timestamp?
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .lengthDelimited): pushID = try reader.identifier()
+            case (2, .lengthDelimited): ref = try reader.refName()
+            case (3, .lengthDelimited): snapshot = try reader.digest()
+            case (4, .lengthDelimited): base = try reader.digest()
+            case (5, .lengthDelimited):
+                precondition = try Precondition(decoding: try reader.bytes(), limits: limits)
+            case (6, .lengthDelimited):
+                provenance = try Provenance(decoding: try reader.bytes(), limits: limits)
+            case (7, .lengthDelimited): expires = try reader.timestamp()
+            default: return false
+            }
+            return true
+        }
+        guard let pushID, let ref, let snapshot else { throw WireFailure.lacks("a push") }
+        self.init(
+            pushID: pushID, ref: ref, snapshot: snapshot, base: base, precondition: precondition,
+            provenance: provenance, expires: expires)
+    }
+}
+
+/// What became of a push.
+package struct PushResponse: WireMessage {
+    /// What became of a push.
+    package enum Outcome: UInt8, Sendable, CaseIterable {
+        /// The ref names the snapshot, durably.
+        case done = 1
+        /// The ref named this content before.
+        case unchanged = 2
+        /// Nothing moved: blobs are missing.
+        case missing = 3
+        /// Nothing moved: the precondition does not hold.
+        case conflict = 4
+    }
+    /// What became of it.
+    package var outcome: Outcome
+    /// The snapshot that the ref names, or was to name.
+    package var snapshot: Digest
+    /// Its tree; zero where unknown.
+    package var tree: Digest
+    /// What the ref named before; nil for nothing.
+    package var previous: Digest?
+    /// The number of the move.
+    package var sequence: UInt64
+    /// The first of the missing blobs.
+    package var missing: [Digest]
+    /// How many are missing in all.
+    package var missingCount: UInt64
+
+    /// A response from its parts.
+    package init(
+        outcome: Outcome, snapshot: Digest, tree: Digest, previous: Digest?, sequence: UInt64,
+        missing: [Digest], missingCount: UInt64
+    ) {
+        self.outcome = outcome
+        self.snapshot = snapshot
+        self.tree = tree
+        self.previous = previous
+        self.sequence = sequence
+        self.missing = missing
+        self.missingCount = missingCount
+    }
+
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = []
+        output.append(field: 1, varint: UInt64(outcome.rawValue))
+        output.append(field: 2, digest: snapshot)
+        output.append(field: 3, digest: tree)
+        output.append(field: 4, digest: previous)
+        output.append(field: 5, varint: sequence)
+        output.append(field: 6, bytes: DigestList(digests: missing).packed)
+        output.append(field: 7, varint: missingCount)
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        var outcome: Outcome?
+        self.init(
+            outcome: .missing, snapshot: .zero, tree: .zero, previous: nil, sequence: 0,
+            missing: [], missingCount: 0)
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .varint):
+                outcome = Outcome(rawValue: UInt8(truncatingIfNeeded: try reader.varint()))
+            case (2, .lengthDelimited): snapshot = try reader.digest()
+            case (3, .lengthDelimited): tree = try reader.digest()
+            case (4, .lengthDelimited): previous = try reader.digest()
+            case (5, .varint): sequence = try reader.varint()
+            case (6, .lengthDelimited):
+                missing = try DigestList.unpack(
+                    try reader.bytes(), limit: limits.digestsPerRequest)
+            case (7, .varint): missingCount = try reader.varint()
+            default: return false
+            }
+            return true
+        }
+        guard let outcome else { throw WireFailure.lacks("an outcome") }
+        self.outcome = outcome
+    }
+}
+
+/// Digests that somebody asks about or asks for.
+package struct DigestList: WireMessage {
+    /// The digests in order.
+    package var digests: [Digest]
+
+    /// A list of digests.
+    package init(digests: [Digest]) { self.digests = digests }
+
+    /// All digests, one behind the other.
+    var packed: [UInt8] {
+        var output: [UInt8] = []
+        output.reserveCapacity(digests.count * Digest.byteCount)
+        for digest in digests { output.append(digest: digest) }
+        return output
+    }
+
+    static func unpack(_ bytes: UnsafeRawBufferPointer, limit: Int) throws -> [Digest] {
+        guard bytes.count % Digest.byteCount == 0 else {
+            throw WireFailure.malformed("a list of digests")
+        }
+        guard bytes.count / Digest.byteCount <= limit else { throw WireFailure.tooMany("digests") }
+        return stride(from: 0, to: bytes.count, by: Digest.byteCount).map {
+            Digest(UnsafeRawBufferPointer(rebasing: bytes[$0..<$0 + Digest.byteCount]))
+        }
+    }
+
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = []
+        output.append(field: 1, bytes: packed)
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        digests = []
+        try readFields(bytes) { number, type, reader in
+            guard number == 1, type == .lengthDelimited else { return false }
+            digests = try DigestList.unpack(
+                try reader.bytes(), limit: limits.digestsPerRequest)
+            return true
+        }
+    }
+}
+
+/// Which of the digests asked about are missing, in the order asked.
+package struct MissingResponse: WireMessage {
+    /// True where one is missing.
+    package var missing: [Bool]
+
+    /// Answers in the order asked.
+    package init(missing: [Bool]) { self.missing = missing }
+
+    package func encode() -> [UInt8] {
+        var bits = [UInt8](repeating: 0, count: (missing.count + 7) / 8)
+        for (index, isMissing) in missing.enumerated() where isMissing {
+            bits[index >> 3] |= 1 << (index & 7)
+        }
+        var output: [UInt8] = []
+        output.append(field: 1, varint: UInt64(missing.count))
+        output.append(field: 2, bytes: bits)
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        var count = 0
+        var bits: [UInt8] = []
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .varint):
+                let value = try reader.varint()
+                guard value <= UInt64(limits.digestsPerRequest) else {
+                    throw WireFailure.tooMany("answers")
+                }
+                count = Int(value)
+            case (2, .lengthDelimited): bits = try reader.array()
+            default: return false
+            }
+            return true
+        }
+        guard bits.count == (count + 7) / 8 else { throw WireFailure.malformed("an answer") }
+        missing = (0..<count).map { bits[$0 >> 3] & 1 << ($0 & 7) != 0 }
+    }
+}

@@ -1,0 +1,89 @@
+package import CASCore
+
+/// What a server says of itself and of the rights of who asks.
+package struct StoreDescription: WireMessage {
+    /// The newest protocol version that it speaks.
+    package var protocolVersion: UInt64
+    /// The version of the program.
+    package var softwareVersion: String
+    /// The random name of this life of the store; what a client remembers holds for it alone.
+    package var incarnation: Identifier
+    /// The average size of chunks.
+    package var chunkerAverageBytes: UInt64
+    /// The chunker's seed.
+    package var chunkerSeed: UInt64
+    /// Bytes of a request body at most.
+    package var requestBytes: UInt64
+    /// Bytes of new data that may come along unasked.
+    package var unaskedBytes: UInt64
+    /// The server's clock.
+    package var now: Timestamp
+    /// What the caller may do.
+    package var scopes: [TokenScope]
+    /// The address to write into manifests; empty where not configured.
+    package var publicURL: String
+
+    /// A description from its parts.
+    package init(
+        protocolVersion: UInt64 = WireProtocol.version, softwareVersion: String,
+        incarnation: Identifier, chunkerAverageBytes: UInt64, chunkerSeed: UInt64,
+        requestBytes: UInt64, unaskedBytes: UInt64, now: Timestamp, scopes: [TokenScope],
+        publicURL: String = ""
+    ) {
+        self.protocolVersion = protocolVersion
+        self.softwareVersion = softwareVersion
+        self.incarnation = incarnation
+        self.chunkerAverageBytes = chunkerAverageBytes
+        self.chunkerSeed = chunkerSeed
+        self.requestBytes = requestBytes
+        self.unaskedBytes = unaskedBytes
+        self.now = now
+        self.scopes = scopes
+        self.publicURL = publicURL
+    }
+
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = []
+        output.append(field: 1, varint: protocolVersion)
+        output.append(field: 2, text: softwareVersion)
+        output.append(field: 3, identifier: incarnation)
+        output.append(field: 4, varint: chunkerAverageBytes)
+        output.append(field: 5, varint: chunkerSeed)
+        output.append(field: 6, varint: requestBytes)
+        output.append(field: 7, varint: unaskedBytes)
+        output.append(field: 8, time: now)
+        for scope in scopes { output.append(element: 9, bytes: scope.description.utf8) }
+        output.append(field: 10, text: publicURL)
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        var incarnation: Identifier?
+        self.init(
+            protocolVersion: 0, softwareVersion: "", incarnation: Identifier(high: 0, low: 0),
+            chunkerAverageBytes: 0, chunkerSeed: 0, requestBytes: 0, unaskedBytes: 0,
+            now: Timestamp(seconds: 0), scopes: [])
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .varint): protocolVersion = try reader.varint()
+            case (2, .lengthDelimited): softwareVersion = try reader.string()
+            case (3, .lengthDelimited): incarnation = try reader.identifier()
+            case (4, .varint): chunkerAverageBytes = try reader.varint()
+            case (5, .varint): chunkerSeed = try reader.varint()
+            case (6, .varint): requestBytes = try reader.varint()
+            case (7, .varint): unaskedBytes = try reader.varint()
+            case (8, .lengthDelimited): now = try reader.timestamp()
+            case (9, .lengthDelimited):
+                guard scopes.count < limits.listingEntries else {
+                    throw WireFailure.tooMany("scopes")
+                }
+                scopes.append(try TokenScope(try reader.string()))
+            case (10, .lengthDelimited): publicURL = try reader.string()
+            default: return false
+            }
+            return true
+        }
+        guard let incarnation else { throw WireFailure.lacks("the store's incarnation") }
+        self.incarnation = incarnation
+    }
+}

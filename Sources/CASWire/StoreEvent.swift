@@ -1,0 +1,163 @@
+package import CASCore
+
+/// Recorded state: what an index can not be rebuilt without (Protocol.md, "Recorded state").
+package enum StoreEvent: Hashable, Sendable {
+    /// A ref moved, or was removed; with what it names since then.
+    case refMoved(HistoryEntry, RefEntry?, Domain)
+    /// A token was made.
+    case tokenCreated(TokenRecord, sequence: UInt64)
+    /// A token was ended.
+    case tokenRevoked(Identifier, at: Timestamp, sequence: UInt64)
+    /// The store was created or rebuilt.
+    case storeCreated(
+        incarnation: Identifier, averageBytes: UInt64, seed: UInt64, time: Timestamp,
+        sequence: UInt64)
+
+    /// The version of the encoding that this program writes and reads.
+    package static let formatVersion: UInt8 = 1
+
+    private enum Kind: UInt8 {
+        case refMoved = 1
+        case tokenCreated = 2
+        case tokenRevoked = 3
+        case storeCreated = 4
+    }
+
+    /// The store-wide number that orders events.
+    package var sequence: UInt64 {
+        switch self {
+        case .refMoved(let move, _, _): move.sequence
+        case .tokenCreated(_, let sequence), .tokenRevoked(_, _, let sequence),
+            .storeCreated(_, _, _, _, let sequence):
+            sequence
+        }
+    }
+
+    /// Version, kind, and the fields of that kind.
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = [StoreEvent.formatVersion]
+        switch self {
+        case .refMoved(let move, let entry, let domain):
+            output.append(Kind.refMoved.rawValue)
+            output.append(field: 1, message: move)
+            output.append(field: 2, message: entry)
+            output.append(field: 3, varint: UInt64(domain.rawValue))
+        case .tokenCreated(let record, let sequence):
+            output.append(Kind.tokenCreated.rawValue)
+            output.append(field: 1, message: record)
+            output.append(field: 2, varint: sequence)
+        case .tokenRevoked(let identifier, let time, let sequence):
+            output.append(Kind.tokenRevoked.rawValue)
+            output.append(field: 1, identifier: identifier)
+            output.append(field: 2, time: time)
+            output.append(field: 3, varint: sequence)
+        case .storeCreated(let incarnation, let averageBytes, let seed, let time, let sequence):
+            output.append(Kind.storeCreated.rawValue)
+            output.append(field: 1, identifier: incarnation)
+            output.append(field: 2, varint: averageBytes)
+            output.append(field: 3, varint: seed)
+            output.append(field: 4, time: time)
+            output.append(field: 5, varint: sequence)
+        }
+        return output
+    }
+
+    /// Reads an event; throws `dataLoss`, `unimplemented` for a newer one.
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits = .standard) throws {
+        guard bytes.count >= 2 else { throw WireFailure.lacks("an event") }
+        guard bytes[0] == StoreEvent.formatVersion, let kind = Kind(rawValue: bytes[1]) else {
+            throw CASError(
+                .unimplemented,
+                "recorded state has a format that this version of cas does not know",
+                hint: "use the newest cas")
+        }
+        let fields = UnsafeRawBufferPointer(rebasing: bytes[2...])
+        switch kind {
+        case .refMoved: self = try StoreEvent.refMoved(fields, limits)
+        case .tokenCreated: self = try StoreEvent.tokenCreated(fields, limits)
+        case .tokenRevoked: self = try StoreEvent.tokenRevoked(fields)
+        case .storeCreated: self = try StoreEvent.storeCreated(fields)
+        }
+    }
+
+    /// Reads an event; throws `dataLoss`, `unimplemented` for a newer one.
+    package init(decoding bytes: [UInt8], limits: Limits = .standard) throws {
+        self = try bytes.withUnsafeBytes { try StoreEvent(decoding: $0, limits: limits) }
+    }
+
+    private static func refMoved(
+        _ bytes: UnsafeRawBufferPointer, _ limits: Limits
+    ) throws -> StoreEvent {
+        var move: HistoryEntry?
+        var entry: RefEntry?
+        var domain = Domain.standard
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .lengthDelimited):
+                move = try HistoryEntry(decoding: try reader.bytes(), limits: limits)
+            case (2, .lengthDelimited):
+                entry = try RefEntry(decoding: try reader.bytes(), limits: limits)
+            case (3, .varint):
+                domain = Domain(rawValue: UInt32(truncatingIfNeeded: try reader.varint()))
+            default: return false
+            }
+            return true
+        }
+        guard let move else { throw WireFailure.lacks("a move") }
+        return .refMoved(move, entry, domain)
+    }
+
+    private static func tokenCreated(
+        _ bytes: UnsafeRawBufferPointer, _ limits: Limits
+    ) throws -> StoreEvent {
+        var record: TokenRecord?
+        var sequence: UInt64 = 0
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .lengthDelimited):
+                record = try TokenRecord(decoding: try reader.bytes(), limits: limits)
+            case (2, .varint): sequence = try reader.varint()
+            default: return false
+            }
+            return true
+        }
+        guard let record else { throw WireFailure.lacks("a token") }
+        return .tokenCreated(record, sequence: sequence)
+    }
+
+    private static func tokenRevoked(_ bytes: UnsafeRawBufferPointer) throws -> StoreEvent {
+        var identifier: Identifier?
+        var time = Timestamp(seconds: 0)
+        var sequence: UInt64 = 0
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .lengthDelimited): identifier = try reader.identifier()
+            case (2, .lengthDelimited): time = try reader.timestamp()
+            case (3, .varint): sequence = try reader.varint()
+            default: return false
+            }
+            return true
+        }
+        guard let identifier else { throw WireFailure.lacks("a token") }
+        return .tokenRevoked(identifier, at: time, sequence: sequence)
+    }
+
+    private static func storeCreated(_ bytes: UnsafeRawBufferPointer) throws -> StoreEvent {
+        var incarnation: Identifier?
+        var numbers: [UInt32: UInt64] = [:]
+        var time = Timestamp(seconds: 0)
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1, .lengthDelimited): incarnation = try reader.identifier()
+            case (2, .varint), (3, .varint), (5, .varint): numbers[number] = try reader.varint()
+            case (4, .lengthDelimited): time = try reader.timestamp()
+            default: return false
+            }
+            return true
+        }
+        guard let incarnation else { throw WireFailure.lacks("the store's incarnation") }
+        return .storeCreated(
+            incarnation: incarnation, averageBytes: numbers[2] ?? 0, seed: numbers[3] ?? 0,
+            time: time, sequence: numbers[5] ?? 0)
+    }
+}

@@ -1,0 +1,114 @@
+package import CASCore
+
+/// What a store holds, as sums.
+package struct UsageReport: WireMessage {
+    /// What refs of one first component of names hold.
+    package struct Row: WireMessage {
+        /// The component.
+        package var prefix: String
+        /// Refs below it.
+        package var refs: UInt64
+        /// Bytes of their trees, shared ones counted each time.
+        package var logicalBytes: UInt64
+
+        /// A row from its parts.
+        package init(prefix: String, refs: UInt64, logicalBytes: UInt64) {
+            self.prefix = prefix
+            self.refs = refs
+            self.logicalBytes = logicalBytes
+        }
+
+        package func encode() -> [UInt8] {
+            var output: [UInt8] = []
+            output.append(field: 1, text: prefix)
+            output.append(field: 2, varint: refs)
+            output.append(field: 3, varint: logicalBytes)
+            return output
+        }
+
+        package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+            self.init(prefix: "", refs: 0, logicalBytes: 0)
+            try readFields(bytes) { number, type, reader in
+                switch (number, type) {
+                case (1, .lengthDelimited): prefix = try reader.string()
+                case (2, .varint): refs = try reader.varint()
+                case (3, .varint): logicalBytes = try reader.varint()
+                default: return false
+                }
+                return true
+            }
+        }
+    }
+
+    /// Refs.
+    package var refs: UInt64
+    /// Complete snapshots.
+    package var snapshots: UInt64
+    /// Distinct files.
+    package var blobs: UInt64
+    /// Distinct chunks, single ones of files too.
+    package var chunks: UInt64
+    /// Packs.
+    package var packs: UInt64
+    /// Bytes of all packs.
+    package var storedBytes: UInt64
+    /// Bytes of all records once decoded.
+    package var rawBytes: UInt64
+    /// Bytes of the trees of all refs, shared ones counted each time.
+    package var logicalBytes: UInt64
+    /// Bytes free on the store's disk.
+    package var freeBytes: UInt64
+    /// Sums by first component.
+    package var rows: [Row]
+
+    /// A report from its parts.
+    package init(
+        refs: UInt64, snapshots: UInt64, blobs: UInt64, chunks: UInt64, packs: UInt64,
+        storedBytes: UInt64, rawBytes: UInt64, logicalBytes: UInt64, freeBytes: UInt64,
+        rows: [Row]
+    ) {
+        self.refs = refs
+        self.snapshots = snapshots
+        self.blobs = blobs
+        self.chunks = chunks
+        self.packs = packs
+        self.storedBytes = storedBytes
+        self.rawBytes = rawBytes
+        self.logicalBytes = logicalBytes
+        self.freeBytes = freeBytes
+        self.rows = rows
+    }
+
+    package func encode() -> [UInt8] {
+        var output: [UInt8] = []
+        let sums = [
+            refs, snapshots, blobs, chunks, packs, storedBytes, rawBytes, logicalBytes, freeBytes,
+        ]
+        for (index, sum) in sums.enumerated() {
+            output.append(field: UInt32(index + 1), varint: sum)
+        }
+        for row in rows { output.append(element: 10, bytes: row.encode()) }
+        return output
+    }
+
+    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        var sums = [UInt64](repeating: 0, count: 9)
+        var rows: [Row] = []
+        try readFields(bytes) { number, type, reader in
+            switch (number, type) {
+            case (1...9, .varint): sums[Int(number) - 1] = try reader.varint()
+            case (10, .lengthDelimited):
+                guard rows.count < limits.digestsPerRequest else {
+                    throw WireFailure.tooMany("rows")
+                }
+                rows.append(try Row(decoding: try reader.bytes(), limits: limits))
+            default: return false
+            }
+            return true
+        }
+        self.init(
+            refs: sums[0], snapshots: sums[1], blobs: sums[2], chunks: sums[3], packs: sums[4],
+            storedBytes: sums[5], rawBytes: sums[6], logicalBytes: sums[7], freeBytes: sums[8],
+            rows: rows)
+    }
+}

@@ -1,0 +1,126 @@
+import Synchronization
+import CASCore
+import CASFileSystem
+import CASTree
+
+/// Creates files of the tree, one thread each; keeps directories open from file to file.
+final class FileWriter {
+    private static let openDirectories = 64
+
+    let restore: Restore
+    /// For whoever needs some room while writing.
+    let buffer = ReusableBuffer(capacity: 64 << 10)
+    private var handles: [Int: DirectoryHandle] = [:]
+    private var marks: [(Restore.Place, RestoreState.Mark)] = []
+    private var touched: Set<Int> = []
+    private var written = 0
+    private var writtenBytes: UInt64 = 0
+
+    init(_ restore: Restore) throws {
+        self.restore = restore
+    }
+
+    /// The directory of a place.
+    func directory(_ index: Int) throws -> DirectoryHandle {
+        if let handle = handles[index] { return handle }
+        if handles.count >= FileWriter.openDirectories { handles.removeAll(keepingCapacity: true) }
+        let handle = try restore.handle(index)
+        handles[index] = handle
+        return handle
+    }
+
+    func node(_ place: Restore.Place) -> FileNode {
+        restore.layout.nodes[place.directory].directory.files[place.file]
+    }
+
+    /// Writes a file whose content was checked.
+    func write(_ content: UnsafeRawBufferPointer, to place: Restore.Place) throws {
+        let name = node(place).name.bytes
+        let wanted = restore.layout.attributes(place, restore.options)
+        let parent = try directory(place.directory)
+        do {
+            guard let file = try parent.createFile(ifAbsent: name, wanted.permissions) else {
+                return try replace(place, wanted) { try $0.write(content) }
+            }
+            do {
+                try file.write(content)
+                try settle(file, place, wanted)
+            } catch {
+                // Nothing half-written stays under the final name, on a full disk for example.
+                try parent.removeFile(name)
+                throw error
+            }
+        } catch {
+            throw located(error, place)
+        }
+    }
+
+    /// Puts a file in the place of another by way of a temporary name.
+    func replace(
+        _ place: Restore.Place, _ wanted: FileAttributes,
+        _ fill: (borrowing OpenFile) throws -> Void
+    ) throws {
+        let temporary = Array("\(Identifier.random())".utf8)
+        do {
+            let file = try restore.temporaries.createFile(temporary, permissions: 0o600)
+            try fill(file)
+            try rename(temporary, file, to: place, wanted)
+        } catch {
+            try restore.temporaries.removeFile(temporary)
+            throw located(error, place)
+        }
+    }
+
+    /// Gives a finished temporary file its attributes and its final name.
+    func rename(
+        _ temporary: [UInt8], _ file: borrowing OpenFile, to place: Restore.Place,
+        _ wanted: FileAttributes
+    ) throws {
+        try settle(file, place, wanted)
+        try restore.temporaries.rename(
+            temporary, to: try directory(place.directory), node(place).name.bytes)
+        // A rename changes the time of the last change.
+        remember(place, try file.status(), isAgain: true)
+    }
+
+    /// Sets mode and time, and remembers how the file looks then.
+    private func settle(
+        _ file: borrowing OpenFile, _ place: Restore.Place, _ wanted: FileAttributes
+    ) throws {
+        try file.setModified(wanted.modified)
+        var status = try file.status()
+        if status.permissions != wanted.permissions {
+            try file.setPermissions(wanted.permissions)
+            status = try file.status()
+        }
+        remember(place, status, isAgain: false)
+    }
+
+    private func remember(_ place: Restore.Place, _ status: FileStatus, isAgain: Bool) {
+        marks.append((place, RestoreState.Mark(status)))
+        touched.insert(place.directory)
+        guard !isAgain else { return }
+        written += 1
+        writtenBytes += status.size
+        if marks.count >= 256 { flush() }
+    }
+
+    /// Hands over what it remembers.
+    func flush() {
+        restore.work.withLock { work in
+            for (place, mark) in marks { work.marks[place.directory][place.file] = mark }
+            work.touched.formUnion(touched)
+            work.summary.written += written
+            work.summary.writtenBytes += writtenBytes
+        }
+        marks.removeAll(keepingCapacity: true)
+        touched.removeAll(keepingCapacity: true)
+        (written, writtenBytes) = (0, 0)
+    }
+
+    private func located(_ error: any Error, _ place: Restore.Place) -> any Error {
+        guard var error = error as? CASError else { return error }
+        error.path = restore.text(place)
+        return error
+    }
+}

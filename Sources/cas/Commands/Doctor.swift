@@ -1,0 +1,148 @@
+import ArgumentParser
+import CASClient
+import CASCore
+import CASFileSystem
+import CASRepository
+import CASWire
+
+/// `cas doctor`.
+struct DoctorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract: "Check this installation: server, rights, clock, versions.",
+        discussion: """
+            The exit status is 2 if something is wrong.
+
+            EXAMPLES:
+              cas doctor
+              cas doctor --server https://cas.example.com --json
+            """)
+
+    @OptionGroup var storeFlags: StoreFlags
+    @OptionGroup var output: OutputFlags
+
+    private enum State: String {
+        case good = "ok"
+        case bad = "BAD"
+    }
+
+    private struct Finding {
+        let state: State
+        let subject: String
+        let text: String
+        var hint: String?
+    }
+
+    func run() throws {
+        var findings = [Finding(state: .good, subject: "version", text: Software.version)]
+        do {
+            let settings = try Settings.load()
+            findings += credentialFindings(settings)
+            findings += storeFindings(settings)
+        } catch {
+            findings.append(DoctorCommand.finding("settings", error))
+        }
+        if output.json {
+            Console.data(
+                .list(
+                    findings.map {
+                        .object([
+                            ("subject", .text($0.subject)), ("ok", .boolean($0.state == .good)),
+                            ("text", .text($0.text)), ("hint", .optional($0.hint)),
+                        ])
+                    }))
+        } else {
+            var table = TextTable(.left, .left, .left)
+            for finding in findings {
+                table.add(finding.state.rawValue, finding.subject, printable(finding.text))
+                if let hint = finding.hint { table.add("", "", "hint: " + printable(hint)) }
+            }
+            Console.data(lines: table.lines())
+        }
+        if findings.contains(where: { $0.state == .bad }) { throw ExitCode.findings }
+    }
+
+    private static func finding(_ subject: String, _ error: any Error) -> Finding {
+        let known = error as? CASError
+        return Finding(
+            state: .bad, subject: subject, text: known?.description ?? "\(error)", hint: known?.hint
+        )
+    }
+
+    private func credentialFindings(_ settings: Settings) -> [Finding] {
+        do {
+            let credentials = try Credentials(path: settings.directories.credentialsFile)
+            let text =
+                credentials.hosts.isEmpty
+                ? "none" : "for " + credentials.hosts.sorted().joined(separator: ", ")
+            return [Finding(state: .good, subject: "credentials", text: text)]
+        } catch { return [DoctorCommand.finding("credentials", error)] }
+    }
+
+    private func storeFindings(_ settings: Settings) -> [Finding] {
+        let choice: StoreChoice
+        do {
+            choice = try StoreChoice.choose(
+                serverFlag: storeFlags.server, storeFlag: storeFlags.store, host: nil,
+                settings: settings)
+        } catch { return [DoctorCommand.finding("store", error)] }
+        var findings: [Finding] = []
+        do {
+            let start = SystemClock().monotonicNanoseconds()
+            try storeFlags.withStore(settings: settings) { store in
+                let description = try store.connection.describe()
+                let elapsed = SystemClock().monotonicNanoseconds() - start
+                findings.append(
+                    Finding(
+                        state: .good, subject: store.connection.isLocal ? "store" : "server",
+                        text: "\(choice.text) (\(choice.origin.text)) answers in "
+                            + duration(nanoseconds: elapsed)))
+                findings += describe(description, isLocal: store.connection.isLocal)
+                if case .directory(let path, _, _) = choice {
+                    let free = try DiskFileSystem().freeBytes(path)
+                    findings.append(
+                        Finding(
+                            state: free < 1 << 30 ? .bad : .good, subject: "space",
+                            text: "\(ByteCount.text(free)) free", hint: nil))
+                }
+            }
+        } catch {
+            let isAbsentDefault =
+                (error as? CASError)?.code == .notFound && choice.origin == .builtIn
+            if isAbsentDefault {
+                let text = "\(choice.text) (default) does not exist yet; cas push creates it"
+                findings.append(Finding(state: .good, subject: "store", text: text))
+            } else {
+                findings.append(DoctorCommand.finding("store", error))
+            }
+        }
+        return findings
+    }
+
+    private func describe(_ description: StoreDescription, isLocal: Bool) -> [Finding] {
+        guard !isLocal else { return [] }
+        var findings: [Finding] = []
+        let speaks = description.protocolVersion == WireProtocol.version
+        findings.append(
+            Finding(
+                state: speaks ? .good : .bad, subject: "protocol",
+                text: "server \(description.softwareVersion) speaks version "
+                    + "\(description.protocolVersion), this is version \(WireProtocol.version)",
+                hint: speaks ? nil : "use the same version of cas on both sides"))
+        let skew = description.now.seconds - SystemClock().now().seconds
+        findings.append(
+            Finding(
+                state: abs(skew) <= 60 ? .good : .bad, subject: "clock",
+                text: abs(skew) <= 1
+                    ? "agrees with the server's"
+                    : "the server's is \(abs(skew)) s \(skew > 0 ? "ahead" : "behind")",
+                hint: abs(skew) <= 60 ? nil : "set the clocks; tokens expire by the server's"))
+        let rights = description.scopes.map(\.description).joined(separator: " ")
+        findings.append(
+            Finding(
+                state: rights.isEmpty ? .bad : .good, subject: "rights",
+                text: rights.isEmpty ? "none" : rights,
+                hint: rights.isEmpty ? "log in with cas login, or set CAS_TOKEN" : nil))
+        return findings
+    }
+}

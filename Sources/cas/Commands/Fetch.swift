@@ -1,0 +1,95 @@
+import ArgumentParser
+import CASClient
+import CASCore
+import CASFileSystem
+
+/// `cas fetch [REF] DEST`.
+struct FetchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fetch",
+        abstract: "Bring a snapshot into a directory, or update it there.",
+        usage: "cas fetch [OPTIONS] [REF] DEST",
+        discussion: """
+            Every file is verified before it gets its name. A directory that was fetched before is updated
+            in place: files that you changed or added are never touched; where they are in the way the
+            fetch stops and names them. Without REF the ref is CAS_REF.
+
+            EXAMPLES:
+              cas fetch team/project /work
+              CAS_REF=team/project cas fetch /work
+              cas fetch team/project@sha256:… /work --cache /var/cache/cas
+              cas fetch team/project /work --force    overwrite changed files, and say which
+            """)
+
+    @Argument(help: ArgumentHelp("A ref or digest, and the directory.", valueName: "ref dest"))
+    var arguments: [String] = []
+
+    @Flag(help: "Overwrite files that were changed or are in the way, and say which.")
+    var force = false
+
+    @Flag(help: "Leave files that were changed or are in the way as they are, and say which.")
+    var keep = false
+
+    @Flag(help: "Derive modes and times from the content instead of taking the snapshot's.")
+    var reproducible = false
+
+    @OptionGroup var cacheFlags: CacheFlags
+    @OptionGroup var storeFlags: StoreFlags
+    @OptionGroup var output: OutputFlags
+
+    func validate() throws {
+        guard (1...2).contains(arguments.count) else {
+            throw ValidationError("give REF and DEST, or DEST alone with CAS_REF set")
+        }
+        if force, keep { throw ValidationError("--force and --keep exclude each other") }
+    }
+
+    func run() throws {
+        let settings = try Settings.load()
+        let destination = arguments[arguments.count - 1]
+        guard let text = arguments.count == 2 ? arguments[0] : settings.reference?.value else {
+            throw ValidationError("no REF is given, and CAS_REF is not set")
+        }
+        let wanted = try Arguments.reference(text)
+        try storeFlags.withStore(host: wanted.host, settings: settings) { store in
+            let request = FetchRequest(
+                want: wanted.path, shown: text, destination: try StoreChoice.absolute(destination),
+                force: force, keep: keep, reproducible: reproducible,
+                cache: try cacheFlags.resolve(settings))
+            let result = try request.run(store)
+            if output.json { Console.data(result.json) } else { Console.data(result.line) }
+        }
+    }
+}
+
+/// Flags about the node cache.
+struct CacheFlags: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Keep whole files here for later fetches on this machine.", valueName: "dir"))
+    var cache: String?
+
+    @Option(help: ArgumentHelp("How large the cache may grow (10GiB).", valueName: "bytes"))
+    var cacheSize: String?
+
+    @Flag(help: "Make read-only hard links into the cache instead of copies.")
+    var link = false
+
+    /// The cache that flags and settings name.
+    struct Resolved {
+        let directory: String?
+        let limit: UInt64
+        let link: Bool
+    }
+
+    func resolve(_ settings: Settings) throws -> Resolved {
+        let size = try cacheSize.map { try Arguments.bytes($0) }
+        let directory = settings.cache(flag: cache)
+        if link, directory == nil {
+            throw ValidationError("--link needs a cache: --cache DIR")
+        }
+        return Resolved(
+            directory: try directory.map { try StoreChoice.absolute($0.value) },
+            limit: settings.cacheSize(flag: size).value, link: link)
+    }
+}

@@ -1,0 +1,177 @@
+import ArgumentParser
+import CASClient
+import CASCore
+import CASFileSystem
+import CASWire
+import CASWorkspace
+
+/// `cas push [DIR] [--to REF]`.
+struct PushCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "push",
+        abstract: "Push a directory to a ref; only what is new is sent.",
+        discussion: """
+            Prints NAME@sha256:… of the snapshot. .gitignore files count as they do for git; .casignore
+            files, --exclude and --include are stronger, in this order. Without --to the ref is the
+            project file's (cas.yaml), else the first prefix that the token may write and the
+            directory's name, else USER/DIRECTORY.
+
+            EXAMPLES:
+              cas push
+              cas push src --to team/project:v2 --message "smaller batches"
+              cas push --exclude '*.ckpt' --include /data/labels.csv
+              cas push --if-match sha256:…      only if nobody else moved the ref
+              cas push --dry-run                say what would be sent
+            """)
+
+    @Argument(help: ArgumentHelp("The directory to push.", valueName: "dir"))
+    var directory = "."
+
+    @Option(help: ArgumentHelp("The ref to move.", valueName: "ref"))
+    var to: String?
+
+    @OptionGroup var selection: SelectionFlags
+
+    @Flag(help: "Send more than the limit of new bytes (2 GiB, or the project file's).")
+    var large = false
+
+    @Flag(help: "Say what would be sent, and send and change nothing.")
+    var dryRun = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Only if the ref names this digest now; 'none': only if there is no such ref.",
+            valueName: "digest"))
+    var ifMatch: String?
+
+    @Option(name: [.short, .long], help: "A line for the history.")
+    var message = ""
+
+    @OptionGroup var storeFlags: StoreFlags
+    @OptionGroup var output: OutputFlags
+
+    func run() throws {
+        let root = try Workspace.root(directory)
+        let settings = try Settings.load(workspace: root)
+        let target = try to.map { try Arguments.reference($0) }
+        let precondition = try Arguments.precondition(ifMatch)
+        if let target { _ = try Arguments.refName(target) }
+        try storeFlags.withStore(
+            host: target?.host, create: true, isDryRun: dryRun, settings: settings
+        ) {
+            store in
+            let ref = try PushTarget.choose(target, root: root, store: store)
+            var options = PushOptions(
+                directory: root, ref: ref.value, workers: WorkerGroup.processorCount)
+            options.scan = selection.options(settings)
+            options.cachePath = try Workspace.cachePath(of: root, settings: settings)
+            options.precondition = precondition
+            options.provenance = settings.provenance(message: message, workspace: root)
+            options.newBytesLimit = large ? .max : settings.limit.value
+            options.isDryRun = dryRun
+            try push(options, ref: ref, store)
+        }
+    }
+
+    private func push(_ options: PushOptions, ref: Setting<RefName>, _ store: StoreAccess) throws {
+        let start = SystemClock().monotonicNanoseconds()
+        let counters = ProgressCounters()
+        func report(_ summary: PushSummary) -> PushReport {
+            PushReport(
+                summary: summary, ref: ref, store: store,
+                nanoseconds: SystemClock().monotonicNanoseconds() - start)
+        }
+        let title =
+            (dryRun ? "comparing \(options.directory) with" : "pushing \(options.directory) to")
+            + " \(ref.value) in \(store.choice.text)"
+        let summary = try ProgressLine.show(.push, title, counters) {
+            try Push.run(options, connection: store.connection, counters: counters) { summary in
+                report(summary).writeNotes(.stopped)
+            }
+        }
+        let report = report(summary)
+        if output.json {
+            Console.data(report.json)
+        } else if !dryRun {
+            Console.data("\(ref.value.name)@\(summary.snapshot)")
+        }
+        report.writeNotes(dryRun ? .dryRun : .done)
+    }
+}
+
+/// Flags that select files of a workspace.
+struct SelectionFlags: ParsableArguments {
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Push what matches, whatever leaves it out; can be repeated.", valueName: "pattern"))
+    var include: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Leave out what matches; can be repeated.", valueName: "pattern"))
+    var exclude: [String] = []
+
+    /// Flags on top of the project file's patterns.
+    func options(_ settings: Settings) -> ScanOptions {
+        ScanOptions(
+            includes: (settings.project?.includes ?? []) + include,
+            excludes: (settings.project?.excludes ?? []) + exclude)
+    }
+}
+
+/// Workspaces on this machine.
+enum Workspace {
+    /// The directory in full; throws for anything else than a directory.
+    static func root(_ path: String) throws -> String {
+        guard let status = try DiskFileSystem().status(path) else {
+            throw CASError(.notFound, "there is no directory '\(path)'")
+        }
+        let root = try Host.resolve(path)
+        guard status.kind == .directory else {
+            throw CASError(
+                .invalidArgument, "'\(path)' is not a directory",
+                hint: "push the directory that holds it, with --include")
+        }
+        return root
+    }
+
+    /// Where the stat cache of a workspace lies: outside of it, since it may be read-only or shared.
+    static func cachePath(of root: String, settings: Settings) throws -> String? {
+        let directory = FilePaths.join(settings.directories.cache.value, "scan")
+        do { try DiskFileSystem().createDirectory(directory) } catch let error as CASError {
+            // Without a cache every file is read: slower, and the same result.
+            Console.note(
+                "note: nothing is remembered for the next push: \(printable(error.description))")
+            return nil
+        }
+        return FilePaths.join(directory, Digest.of(Array(root.utf8)).hexadecimal)
+    }
+}
+
+/// The ref of a push, and who named it.
+enum PushTarget {
+    static func choose(
+        _ target: Reference?, root: String, store: StoreAccess
+    ) throws -> Setting<RefName> {
+        if let target { return Setting(try Arguments.refName(target), .flag("--to")) }
+        if let project = store.settings.project, let to = project.to {
+            let reference = try Reference(to)
+            guard reference.host == nil, case .ref(let name) = reference.target else {
+                throw CASError(
+                    .invalidArgument,
+                    "\(project.path): 'to' is '\(printable(to))', but it must be NAME[:TAG] without a server",
+                    hint: "the server comes from CAS_SERVER, --server or your own config.yaml")
+            }
+            return Setting(name, .projectFile(project.path))
+        }
+        let scopes = store.connection.isLocal ? [] : try store.connection.describe().scopes
+        let prefix = scopes.first {
+            !$0.prefix.isEmpty && !$0.verbs.isDisjoint(with: [.write, .admin])
+        }?.prefix
+        return Setting(
+            try DefaultRef.name(
+                directory: root, writablePrefix: prefix, user: store.settings.environment.user),
+            .builtIn)
+    }
+}

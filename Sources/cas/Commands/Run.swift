@@ -1,0 +1,78 @@
+import ArgumentParser
+import CASClient
+import CASCore
+import CASFileSystem
+import CASTree
+import Glibc
+
+/// `cas run REF -- COMMAND`.
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Fetch a snapshot into a managed directory and run a command there.",
+        usage: "cas run [OPTIONS] REF -- COMMAND [ARGUMENT …]",
+        discussion: """
+            One directory for each tree, below $XDG_CACHE_HOME/cas/run, is kept for the next time. Files
+            of the snapshot that were changed there are restored. The command takes the place of cas: its
+            exit status and signals are its own.
+
+            EXAMPLES:
+              cas run team/project -- python train.py --epochs 3
+              cas run team/project@sha256:… -- ./test.sh
+            """)
+
+    private static let waitMicroseconds: UInt32 = 100_000
+
+    @Argument(help: ArgumentHelp("A ref or digest.", valueName: "ref"))
+    var reference: String
+
+    @Argument(parsing: .postTerminator, help: "The command and its arguments.")
+    var command: [String] = []
+
+    @OptionGroup var cacheFlags: CacheFlags
+    @OptionGroup var storeFlags: StoreFlags
+
+    func validate() throws {
+        if command.isEmpty { throw ValidationError("no command is given; put it behind '--'") }
+    }
+
+    func run() throws {
+        let wanted = try Arguments.reference(reference)
+        let settings = try Settings.load()
+        let directory = try storeFlags.withStore(host: wanted.host, settings: settings) { store in
+            let resolved = try StoreReader(store.connection).resolve(wanted)
+            let parent = settings.directories.runDirectory
+            let directory = FilePaths.join(parent, resolved.snapshot.tree.digest.hexadecimal)
+            try DiskFileSystem().createDirectory(parent)
+            // Two runs of one tree share the directory; the second waits until it is whole.
+            let lock = try waitForLock(directory + ".lock")
+            defer { withExtendedLifetime(lock) {} }
+            let request = FetchRequest(
+                want: "\(resolved.digest)", shown: reference, destination: directory, force: true,
+                keep: false, reproducible: false, cache: try cacheFlags.resolve(settings))
+            _ = try request.run(store)
+            return directory
+        }
+        try execute(in: directory)
+    }
+
+    private func waitForLock(_ path: String) throws -> FileLock {
+        var isTold = false
+        while true {
+            if let lock = try FileLock(path: path) { return lock }
+            if !isTold { Console.note("waiting for another cas run of the same tree") }
+            isTold = true
+            usleep(Self.waitMicroseconds)
+        }
+    }
+
+    /// Turns this process into the command; returns only by throwing.
+    private func execute(in directory: String) throws {
+        try SystemFailure.check("cannot enter the directory", path: directory) { chdir(directory) }
+        Interruption.remove()
+        var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
+        arguments.append(nil)
+        execvp(command[0], &arguments)
+        throw SystemFailure.error(errno, "cannot run '\(command[0])'")
+    }
+}

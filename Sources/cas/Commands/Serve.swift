@@ -1,0 +1,90 @@
+import ArgumentParser
+import CASCore
+import CASFileSystem
+import CASServer
+import Glibc
+
+/// `cas serve`.
+struct ServeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Serve a store over HTTP.",
+        discussion: """
+            On loopback no credentials are needed. Any other address needs tokens and TLS, unless
+            --plaintext and --anonymous say otherwise. Prints the address once it is ready. Ctrl-C ends it
+            when requests in progress are done.
+
+            EXAMPLES:
+              cas serve
+              cas serve --listen 0.0.0.0:8700 --store /srv/cas --tls-certificate c.pem --tls-key k.pem
+              cas serve --listen 0.0.0.0:8700 --plaintext      behind a proxy that does TLS
+            """)
+
+    @Option(
+        help: ArgumentHelp("The address to listen on; port 0 takes any.", valueName: "host:port"))
+    var listen = "127.0.0.1:8700"
+
+    @Option(help: ArgumentHelp("The store's directory.", valueName: "dir"))
+    var store: String?
+
+    @Option(help: ArgumentHelp("The certificate chain, PEM.", valueName: "file"))
+    var tlsCertificate: String?
+
+    @Option(help: ArgumentHelp("The private key, PEM.", valueName: "file"))
+    var tlsKey: String?
+
+    @Option(
+        name: .customLong("public-url"),
+        help: ArgumentHelp("The address that clients reach the server by.", valueName: "url"))
+    var publicURL: String?
+
+    @Flag(help: "Serve without TLS on an address that is not loopback.")
+    var plaintext = false
+
+    @Option(
+        help: ArgumentHelp(
+            "What requests without a token may do: read or write.", valueName: "rights"))
+    var anonymous: String?
+
+    func validate() throws {
+        if (tlsCertificate == nil) != (tlsKey == nil) {
+            throw ValidationError("--tls-certificate and --tls-key belong together")
+        }
+        if plaintext, tlsCertificate != nil {
+            throw ValidationError("--plaintext and --tls-certificate exclude each other")
+        }
+    }
+
+    func run() throws {
+        let settings = try Settings.load()
+        let directory = try storeDirectory(settings)
+        var configuration = ServerConfiguration(
+            storeDirectory: directory, threads: max(16, 4 * WorkerGroup.processorCount))
+        try Arguments.usage { try configuration.setListen(listen) }
+        configuration.certificatePath = tlsCertificate
+        configuration.keyPath = tlsKey
+        configuration.isPlaintext = plaintext
+        configuration.publicURL = publicURL ?? ""
+        if let anonymous {
+            guard let rights = ServerConfiguration.Anonymous(rawValue: anonymous) else {
+                throw ValidationError("--anonymous is 'read' or 'write', not '\(anonymous)'")
+            }
+            configuration.anonymous = rights
+        }
+        try Arguments.usage { try configuration.check() }
+        // From here on the server decides what a signal means: it ends what is in progress.
+        Interruption.remove()
+        signal(SIGPIPE, SIG_IGN)
+        Console.note("serving the store in \(directory)")
+        try Server.run(configuration) { address in Console.data(address) }
+        Console.note("stopped; everything acknowledged is on disk")
+    }
+
+    private func storeDirectory(_ settings: Settings) throws -> String {
+        if let store { return try StoreChoice.absolute(store) }
+        if let store = settings.environment["CAS_STORE"] { return try StoreChoice.absolute(store) }
+        // A server's own store is not where its clients look: CAS_SERVER and `server:` do not count.
+        if let store = settings.user.store { return try StoreChoice.absolute(store) }
+        return settings.directories.data.value
+    }
+}

@@ -1,0 +1,68 @@
+import ArgumentParser
+import CASClient
+import CASCore
+import CASWire
+
+/// `cas tag SOURCE NEW`.
+struct TagCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tag",
+        abstract: "Let another ref name a snapshot too.",
+        discussion: """
+            EXAMPLES:
+              cas tag team/project team/project:v1
+              cas tag team/project@sha256:… team/project:good --if-match none
+            """)
+
+    @Argument(help: ArgumentHelp("A ref or digest.", valueName: "source"))
+    var source: String
+
+    @Argument(help: ArgumentHelp("The ref to set.", valueName: "new"))
+    var target: String
+
+    @Option(help: "Only if the ref names this digest now; 'none': only if there is no such ref.")
+    var ifMatch: String?
+
+    @Option(name: [.short, .long], help: "A line for the history.")
+    var message = ""
+
+    @OptionGroup var storeFlags: StoreFlags
+    @OptionGroup var output: OutputFlags
+
+    func run() throws {
+        let from = try Arguments.reference(source)
+        let to = try Arguments.reference(target)
+        let name = try Arguments.refName(to)
+        let host = try Arguments.commonHost(from, to)
+        let precondition = try Arguments.precondition(ifMatch)
+        let settings = try Settings.load()
+        try storeFlags.withStore(host: host, settings: settings) { store in
+            let resolved = try StoreReader(store.connection).resolve(from)
+            let previous = try store.connection.ref(name)
+            let entry = try store.connection.setRef(
+                name,
+                RefUpdate(
+                    target: resolved.digest, precondition: precondition,
+                    provenance: settings.provenance(message: message)))
+            if output.json {
+                Console.data(
+                    .object([
+                        ("entry", entry.json), ("previous", .digest(previous?.target.digest)),
+                    ]))
+            } else {
+                Console.data("\(name.name)@\(entry.target.digest)")
+            }
+            Console.note(
+                "\(name) in \(store.choice.text) "
+                    + (previous.map { "named \($0.target.digest) before" } ?? "is new"))
+        }
+    }
+}
+
+extension Arguments {
+    /// `--if-match`: a digest, or `none`.
+    static func precondition(_ text: String?) throws -> Precondition {
+        guard let text else { return .any }
+        return text == "none" ? .absent : .digest(try digest(text))
+    }
+}

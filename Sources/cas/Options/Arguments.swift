@@ -1,0 +1,55 @@
+import ArgumentParser
+import CASCore
+
+/// Parses what the command line holds into our types; the errors are usage errors.
+enum Arguments {
+    /// A reference: `[HOST/]NAME[:TAG]`, `NAME@sha256:…`, `sha256:…`.
+    static func reference(_ text: String) throws -> Reference {
+        try usage { try Reference(text) }
+    }
+
+    /// The ref that a reference names; a digest is no ref.
+    static func refName(_ reference: Reference) throws -> RefName {
+        guard case .ref(let name) = reference.target else {
+            throw ValidationError("'\(reference)' is a digest, but a ref (NAME:TAG) is needed here")
+        }
+        return name
+    }
+
+    /// A number of bytes: `500MiB`, `2G`.
+    static func bytes(_ text: String) throws -> UInt64 {
+        guard let count = ByteCount.parse(text) else {
+            throw ValidationError("'\(text)' is no size; write a number with KiB, MiB or GiB")
+        }
+        return count
+    }
+
+    /// A digest: `sha256:…`, or `none` for no digest.
+    static func digest(_ text: String) throws -> Digest {
+        var digits = Substring(text)
+        if let at = digits.lastIndex(of: "@") { digits = digits[digits.index(after: at)...] }
+        if digits.hasPrefix("sha256:") { digits = digits.dropFirst(7) }
+        guard let digest = Digest(hexadecimal: digits) else {
+            throw ValidationError(
+                "'\(text)' is no digest; a digest is sha256: and 64 hexadecimal digits")
+        }
+        return digest
+    }
+
+    /// A time from now on: `90m`, `12h`, `30d`.
+    static func duration(_ text: String) throws -> Int64 {
+        let units: [Character: Int64] = ["m": 60, "h": 3600, "d": 86_400]
+        guard let unit = text.last.flatMap({ units[$0] }), let count = Int64(text.dropLast()),
+            count > 0, count < 1_000_000
+        else { throw ValidationError("'\(text)' is no duration; write 90m, 12h or 30d") }
+        return count * unit
+    }
+
+    /// Reports a bad value as an error of usage.
+    static func usage<Value>(_ body: () throws -> Value) throws -> Value {
+        do { return try body() } catch let error as CASError {
+            throw ValidationError(
+                error.message + (error.hint.map { "; \($0)" } ?? ""))
+        }
+    }
+}

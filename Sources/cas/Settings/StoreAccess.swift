@@ -1,0 +1,77 @@
+import CASClient
+import CASCore
+import CASFileSystem
+import CASRepository
+
+/// A store that a command talks to.
+struct StoreAccess {
+    let connection: any StoreConnection
+    let choice: StoreChoice
+    let settings: Settings
+
+    /// For a person: what a command says when something stayed on this machine.
+    var localNotice: String? {
+        guard case .directory(let path, _, _) = choice else { return nil }
+        return "stored in \(path) on this machine; nothing was uploaded"
+    }
+}
+
+extension StoreFlags {
+    /// Opens the store that flags, reference and settings name, and closes it after `body`.
+    ///
+    /// With `create`, a local store is made where there is none; a dry run makes none and sees an empty one.
+    func withStore<Result>(
+        host: String? = nil, create: Bool = false, isDryRun: Bool = false, settings: Settings,
+        _ body: (StoreAccess) throws -> Result
+    ) throws -> Result {
+        let choice = try StoreChoice.choose(
+            serverFlag: server, storeFlag: store, host: host, settings: settings)
+        switch choice {
+        case .directory(let path, _, let isImplicit):
+            if isDryRun, try !StoreLocation.exists(path) {
+                return try body(
+                    StoreAccess(
+                        connection: EmptyStore(location: path), choice: choice, settings: settings))
+            }
+            let store: LocalStore
+            do { store = try LocalStore(directory: path, create: create && !isDryRun) } catch let
+                error as CASError
+                where error.code == .notFound && isImplicit
+            {
+                throw CASError(
+                    .notFound,
+                    "no server is configured, and nothing was pushed on this machine yet",
+                    hint: "set CAS_SERVER or say --server URL; cas push creates \(path)")
+            }
+            return try StoreFlags.closing(
+                StoreAccess(connection: store, choice: choice, settings: settings), body)
+        case .server(let address, _):
+            let tokens = try TokenSource(for: address, settings: settings)
+            do {
+                let store = try RemoteAccess.open(address, tokens: tokens, settings: settings)
+                return try StoreFlags.closing(
+                    StoreAccess(connection: store, choice: choice, settings: settings), body)
+            } catch var error as CASError {
+                if let withheld = tokens.withheld,
+                    error.code == .unauthenticated || error.code == .permissionDenied
+                {
+                    error.hint = withheld
+                }
+                throw error
+            }
+        }
+    }
+
+    private static func closing<Result>(
+        _ access: StoreAccess, _ body: (StoreAccess) throws -> Result
+    ) throws -> Result {
+        let result: Result
+        do { result = try body(access) } catch {
+            // The first error says what went wrong; one of closing after it says nothing more.
+            do { try access.connection.close() } catch _ {}
+            throw error
+        }
+        try access.connection.close()
+        return result
+    }
+}

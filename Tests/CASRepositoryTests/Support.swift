@@ -1,0 +1,204 @@
+import CASCatalog
+import CASChunking
+import CASCore
+import CASFileSystem
+import CASPack
+import CASRepository
+import CASTestSupport
+import CASTree
+import CASWire
+
+/// Where a store under test lies.
+enum Storage: CaseIterable, Sendable {
+    /// In memory: SimulatedFileSystem and InMemoryCatalog.
+    case memory
+    /// On a disk: DiskFileSystem and SQLiteCatalog.
+    case disk
+}
+
+/// A repository with what is below it, which can be closed and opened again.
+final class TestStore {
+    let storage: Storage
+    let clock = TestClock()
+    let directory: TemporaryDirectory?
+    private(set) var simulated = SimulatedFileSystem()
+    private(set) var memoryCatalog = InMemoryCatalog()
+    private(set) var repository: Repository
+    private var sqliteNumber = 0
+
+    /// Chunks of 1 KiB and packs of 64 KiB, so that a small tree has several of both.
+    static func configuration(_ directory: TemporaryDirectory?) throws -> RepositoryConfiguration {
+        var configuration = RepositoryConfiguration(
+            packDirectory: directory.map { "\($0.path)/packs" } ?? "/store/packs")
+        configuration.chunker = try ChunkerParameters(averageBytes: 1024)
+        configuration.packBytes = 64 << 10
+        configuration.checkpointBytes = 32 << 10
+        return configuration
+    }
+
+    var configuration: RepositoryConfiguration
+
+    init(
+        _ storage: Storage = .memory, _ adjust: (inout RepositoryConfiguration) -> Void = { _ in }
+    ) throws {
+        self.storage = storage
+        directory = storage == .disk ? try TemporaryDirectory() : nil
+        configuration = try TestStore.configuration(directory)
+        adjust(&configuration)
+        if let directory {
+            repository = try Repository.open(
+                configuration, fileSystem: DiskFileSystem(),
+                catalog: try SQLiteCatalog(path: "\(directory.path)/catalog", create: true),
+                clock: clock)
+        } else {
+            repository = try Repository.open(
+                configuration, fileSystem: simulated, catalog: memoryCatalog, clock: clock)
+        }
+    }
+
+    var fileSystem: any FileSystem { storage == .disk ? DiskFileSystem() : simulated }
+
+    /// Opens the store again as after a clean end, or as after the death of the process.
+    func reopen(closing: Bool = true) throws {
+        if closing { try repository.close() }
+        switch storage {
+        case .memory:
+            if closing { memoryCatalog.reopen() } else { simulated = simulated.afterProcessDeath() }
+            repository = try Repository.open(
+                configuration, fileSystem: simulated, catalog: memoryCatalog, clock: clock)
+        case .disk:
+            repository = try Repository.open(
+                configuration, fileSystem: DiskFileSystem(),
+                catalog: try SQLiteCatalog(path: catalogPath, create: false), clock: clock)
+        }
+    }
+
+    /// Closes the store and fills a new catalog from its packs.
+    func rebuild() throws -> RebuildReport {
+        try repository.close()
+        let catalog: any Catalog
+        switch storage {
+        case .memory:
+            memoryCatalog = InMemoryCatalog()
+            catalog = memoryCatalog
+        case .disk:
+            sqliteNumber += 1
+            catalog = try SQLiteCatalog(path: catalogPath, create: true)
+        }
+        let result = try Repository.rebuildIndex(
+            configuration, fileSystem: fileSystem, catalog: catalog, clock: clock)
+        repository = result.repository
+        return result.report
+    }
+
+    private var catalogPath: String {
+        let base = "\(directory?.path ?? "")/catalog"
+        return sqliteNumber == 0 ? base : "\(base)-\(sqliteNumber)"
+    }
+
+    /// Paths of all packs.
+    func packs() throws -> [String] {
+        try fileSystem.list(configuration.packDirectory).filter { $0.hasSuffix(".pack") }.map {
+            "\(configuration.packDirectory)/\($0)"
+        }
+    }
+
+    /// Changes the bytes of a file behind the store's back.
+    func change(_ path: String, _ body: (inout [UInt8]) -> Void) throws {
+        guard storage == .disk else { return simulated.corrupt(path, body) }
+        guard var bytes = try DiskFileSystem().read(path, maximumBytes: 1 << 30) else { return }
+        body(&bytes)
+        // The same file, not a new one under its name: whoever has it open sees the change.
+        let file = try DiskFileSystem().open(path, .readWrite)
+        defer { file.close() }
+        try file.truncate(to: 0)
+        try bytes.withUnsafeBytes { try file.append($0) }
+    }
+
+    func remove(_ path: String) throws {
+        try fileSystem.remove(path)
+    }
+
+    func bytes(_ path: String) throws -> [UInt8] {
+        try fileSystem.read(path, maximumBytes: 1 << 30) ?? []
+    }
+}
+
+/// What a test pushes, and where.
+struct TestPush: Sendable {
+    var pushID = Identifier.random()
+    var ref: RefName
+    var precondition = Precondition.any
+    var bodyBytes = 8_192
+    var isTrusted = false
+    var time = Timestamp(seconds: 1_700_000_123)
+
+    init(_ ref: String) throws { self.ref = try RefName(ref) }
+
+    func request(_ snapshot: Digest) -> PushRequest {
+        PushRequest(
+            pushID: pushID, ref: ref, snapshot: snapshot, precondition: precondition,
+            provenance: Provenance(author: "somebody", time: time))
+    }
+}
+
+extension Repository {
+    /// Uploads bytes of whole records in bodies of about `bodyBytes`.
+    func upload(_ records: ReusableBuffer, _ push: TestPush, stream: Int = 0) throws {
+        var start = 0
+        var end = 0
+        var sequence = 0
+        func send() throws {
+            guard end > start else { return }
+            try upload(
+                push: push.pushID, stream: stream, sequence: sequence,
+                records: UnsafeRawBufferPointer(rebasing: records.bytes[start..<end]),
+                trusted: push.isTrusted, domain: .standard)
+            sequence += 1
+            start = end
+        }
+        try RecordCoding.forEach(in: records.bytes, limits: limits) { record in
+            end += record.record.count
+            if end - start >= push.bodyBytes { try send() }
+        }
+        try send()
+    }
+
+    private var limits: Limits { configuration.limits }
+
+    /// Commits with the records in a buffer, which lives as long as the call.
+    func commit(
+        _ push: TestPush, _ snapshot: Digest, _ records: ReusableBuffer = ReusableBuffer()
+    ) throws -> PushResponse {
+        try withExtendedLifetime(records) {
+            try commit(
+                push.request(snapshot), records: records.bytes, trusted: push.isTrusted,
+                domain: .standard)
+        }
+    }
+
+    /// Pushes a tree as a client does: asks, uploads what is missing, commits with the messages.
+    @discardableResult
+    func push(_ tree: SampleTree, _ push: TestPush) throws -> PushResponse {
+        let records = try SampleRecords(chunker)
+        let digests = tree.allDigests
+        let answers = try missing(digests, push: push.pushID, domain: .standard)
+        let needed = Set(zip(digests, answers).filter(\.1).map(\.0))
+        try upload(try records.files(tree, only: needed), push)
+        var response = try commit(
+            push, tree.digest, try records.messages(tree, only: needed))
+        // What somebody found damaged since we asked.
+        if response.outcome == .missing {
+            let lost = Set(response.missing)
+            try upload(try records.files(tree, only: lost), push, stream: 1)
+            response = try commit(push, tree.digest, try records.messages(tree, only: lost))
+        }
+        return response
+    }
+
+    /// Pushes a tree to a ref.
+    @discardableResult
+    func push(_ tree: SampleTree, to ref: String) throws -> PushResponse {
+        try push(tree, try TestPush(ref))
+    }
+}

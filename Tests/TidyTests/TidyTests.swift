@@ -1,0 +1,153 @@
+import Foundation
+import Testing
+
+/// Rules of the repository that no compiler checks: which module may import which, where IO and
+/// printing may stand, and how long a file may grow.
+@Suite struct TidyTests {
+    /// The root of the checkout: this file is `Tests/TidyTests/TidyTests.swift`.
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent()
+
+    /// Our modules in order: a module imports only modules listed above it (DESIGN.md, section 7).
+    private static let layers = [
+        "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+        "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository", "CASWorkspace",
+        "CASHTTP", "CASClient", "CASServer", "cas",
+    ]
+
+    /// Modules from elsewhere and C, and who may import them; what is not listed nobody may.
+    private static let outside: [String: Set<String>] = [
+        "CCrypto": ["CASCore"],
+        "CShims": ["CASCore", "CASFileSystem"],
+        "CZstd": ["CASCompression"],
+        "SystemPackage": ["CASFileSystem"],
+        "GRDB": ["CASCatalog"],
+        "SQLite3": [],
+        "GRDBSQLite": ["CASCatalog"],
+        "Hummingbird": ["CASHTTP", "CASServer"],
+        "HummingbirdCore": ["CASHTTP", "CASServer"],
+        "HummingbirdTLS": ["CASServer"],
+        "HTTPTypes": ["CASHTTP", "CASServer"],
+        "Logging": ["CASHTTP", "CASServer", "cas"],
+        "NIOCore": ["CASHTTP", "CASClient", "CASServer"],
+        "NIOPosix": ["CASHTTP", "CASClient", "CASServer"],
+        "NIOHTTP1": ["CASHTTP", "CASClient", "CASServer"],
+        "NIOSSL": ["CASClient", "CASServer"],
+        "NIOConcurrencyHelpers": ["CASHTTP", "CASClient", "CASServer"],
+        "AsyncHTTPClient": ["CASClient"],
+        "ServiceLifecycle": ["CASServer"],
+        "UnixSignals": ["CASServer"],
+        "ArgumentParser": ["cas"],
+        "Yams": ["cas"],
+        "Foundation": ["CASCatalog", "CASServer", "CASClient", "CASHTTP", "cas"],
+        "FoundationEssentials": ["CASCatalog", "CASServer", "CASClient", "CASHTTP", "cas"],
+        "Glibc": ["CASFileSystem", "CASServer", "CASClient", "cas"],
+        "Synchronization": Set(layers),
+        "Dispatch": ["CASCatalog", "CASServer", "CASClient", "cas"],
+    ]
+
+    private struct SourceFile {
+        let module: String
+        let path: String
+        let lines: [Substring]
+    }
+
+    private static func sources(_ folder: String = "Sources") throws -> [SourceFile] {
+        let base = root.appending(path: folder)
+        let walker = FileManager.default.enumerator(atPath: base.path)
+        var found: [SourceFile] = []
+        while let path = walker?.nextObject() as? String {
+            guard path.hasSuffix(".swift") else { continue }
+            let text = try String(contentsOf: base.appending(path: path), encoding: .utf8)
+            found.append(
+                SourceFile(
+                    module: String(path.split(separator: "/")[0]), path: "\(folder)/\(path)",
+                    lines: text.split(separator: "\n", omittingEmptySubsequences: false)))
+        }
+        #expect(found.count > 20, "the walk found no sources: the test itself is broken")
+        return found
+    }
+
+    private static func importedModule(_ line: Substring) -> String? {
+        var words = line.split(separator: " ").filter { !$0.hasPrefix("@") }
+        if let first = words.first,
+            ["package", "public", "internal", "private", "fileprivate"].contains(first)
+        {
+            words.removeFirst()
+        }
+        guard words.count >= 2, words[0] == "import" else { return nil }
+        let kinds: Set<Substring> = [
+            "struct", "class", "enum", "func", "protocol", "typealias", "var",
+        ]
+        let name = kinds.contains(words[1]) && words.count > 2 ? words[2] : words[1]
+        return String(name.prefix { $0 != "." })
+    }
+
+    @Test func `a module imports only what the table allows`() throws {
+        for file in try Self.sources() {
+            let rank = try #require(
+                Self.layers.firstIndex(of: file.module), "\(file.path): unknown module")
+            for name in file.lines.compactMap(Self.importedModule) {
+                if let other = Self.layers.firstIndex(of: name) {
+                    #expect(other < rank, "\(file.path) imports \(name), which is not above it")
+                } else {
+                    let allowed = Self.outside[name]?.contains(file.module) ?? false
+                    #expect(allowed, "\(file.path) imports \(name)")
+                }
+            }
+        }
+    }
+
+    @Test func `only cas prints`() throws {
+        for file in try Self.sources() where file.module != "cas" {
+            for (number, line) in file.lines.enumerated() {
+                let code = line.prefix { $0 != "\"" }
+                #expect(
+                    !code.contains(/(^|[^.\w])(print|debugPrint|dump)\(/),
+                    "\(file.path):\(number + 1) prints")
+            }
+        }
+    }
+
+    @Test func `files and lines stay short`() throws {
+        for file in try Self.sources() + Self.sources("Tests") {
+            #expect(file.lines.count <= 420, "\(file.path) has \(file.lines.count) lines")
+        }
+    }
+
+    @Test func `every exception from the concurrency rules is explained`() throws {
+        for file in try Self.sources() {
+            let text = file.lines.joined(separator: "\n")
+            guard
+                text.contains(
+                    /@unchecked Sendable *[{,]|nonisolated\(unsafe\)|: @unchecked Sendable/)
+            else {
+                continue
+            }
+            #expect(
+                text.contains(
+                    /\/\/.*(@unchecked|unchecked Sendable|nonisolated|thread|lock|Sendable)/),
+                "\(file.path) leaves the concurrency rules without saying why")
+        }
+    }
+
+    @Test func `nothing swallows an error or traps on input`() throws {
+        for file in try Self.sources() {
+            for (number, line) in file.lines.enumerated() {
+                let code = line.split(
+                    separator: "//", maxSplits: 1, omittingEmptySubsequences: false)[0]
+                #expect(!code.contains("try!"), "\(file.path):\(number + 1)")
+                #expect(!code.contains("fatalError("), "\(file.path):\(number + 1)")
+            }
+        }
+    }
+
+    @Test func `the architecture page stays under 200 lines and names every module`() throws {
+        let text = try String(
+            contentsOf: Self.root.appending(path: "Sources/ARCHITECTURE.md"), encoding: .utf8)
+        #expect(text.split(separator: "\n", omittingEmptySubsequences: false).count < 200)
+        for module in Self.layers {
+            #expect(text.contains(module), "Sources/ARCHITECTURE.md does not mention \(module)")
+        }
+    }
+}
