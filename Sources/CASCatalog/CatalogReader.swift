@@ -2,7 +2,9 @@ package import CASCore
 package import CASPack
 package import CASWire
 
-/// Questions to one consistent view of a catalog. Answers to batches stand in the order asked.
+/// Questions to one consistent view of a catalog.
+///
+/// Answers to batches stand in the order asked.
 package protocol CatalogReader {
     /// A stored setting, such as the store's incarnation; nil if never set.
     func setting(_ name: String) throws -> [UInt8]?

@@ -12,7 +12,9 @@ package final class InMemoryCatalog: Catalog {
     private let committed: Mutex<InMemoryState>
     private let hook: Mutex<CommitHook?>
     private let isClosed: Mutex<Bool>
-    /// Held during a whole transaction. Readers do not take it.
+    /// Held during a whole transaction.
+    ///
+    /// Readers do not take it.
     private let writer: Mutex<Void>
 
     /// An empty catalog.

@@ -1,6 +1,6 @@
 import CASCore
+import CASFileSystem
 import GRDB
-import Glibc
 import Synchronization
 
 /// The catalog in one SQLite file: WAL, one writer, several readers, also among processes.
@@ -12,13 +12,15 @@ package final class SQLiteCatalog: Catalog {
     package static let fileSuffixes = ["", "-wal", "-shm"]
     /// How long a process waits for another's transaction.
     private static let busySeconds = 30.0
-    /// Pages in the log before a commit copies them into the file (64 MiB; far fewer random writes).
-    private static let checkpointPages = 16_000
+    /// Pages in the log before a commit copies them into the file (32 MiB; far fewer random writes).
+    private static let checkpointPages = 8_000
+    /// Bytes that the log keeps once it was copied.
+    private static let logBytes = 16 << 20
     private static let writerCacheKibibytes = 32 << 10
     private static let readerCacheKibibytes = 4 << 10
     private static let mappedBytes = 1 << 30
     private static let openAttempts = 100
-    private static let openPauseMicroseconds: UInt32 = 20_000
+    private static let openPauseMilliseconds: UInt64 = 20
 
     private let path: String
     private let pool: DatabasePool
@@ -137,6 +139,7 @@ extension SQLiteCatalog {
         try database.execute(sql: "PRAGMA synchronous = FULL")
         try database.execute(sql: "PRAGMA secure_delete = OFF")
         try database.execute(sql: "PRAGMA wal_autocheckpoint = \(checkpointPages)")
+        try database.execute(sql: "PRAGMA journal_size_limit = \(logBytes)")
         try database.execute(sql: "PRAGMA cache_size = -\(writerCacheKibibytes)")
         let synchronous = try Int64.fetchOne(database, sql: "PRAGMA synchronous")
         let journal = try String.fetchOne(database, sql: "PRAGMA journal_mode")
@@ -154,7 +157,7 @@ extension SQLiteCatalog {
             do {
                 return try body()
             } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
-                usleep(openPauseMicroseconds)
+                Sleep.milliseconds(openPauseMilliseconds)
             }
         }
         return try body()

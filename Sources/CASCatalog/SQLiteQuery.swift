@@ -65,7 +65,9 @@ struct SQLiteQuery {
 
     // MARK: - Running
 
-    /// Steps once; whether there is a row. Call `reset` when done with it.
+    /// Steps once; whether there is a row.
+    ///
+    /// Call `reset` when done with it.
     func step() throws -> Bool {
         switch sqlite3_step(handle) {
         case SQLITE_ROW: return true

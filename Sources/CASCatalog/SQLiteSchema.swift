@@ -8,7 +8,9 @@ enum SQLiteSchema {
     /// The format that this program writes: the number of migrations.
     static var version: Int64 { Int64(migrations.count) }
 
-    /// Step N makes format N + 1 of format N. A step that was released is never changed.
+    /// Step N makes format N + 1 of format N.
+    ///
+    /// A step that was released is never changed.
     static let migrations = [version1]
 
     private static let version1 = """

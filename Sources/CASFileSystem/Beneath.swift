@@ -6,8 +6,10 @@ extension DirectoryHandle {
     /// Paths up to this go to the kernel whole.
     private static let pathBytes = 4000
 
-    /// Opens a directory by a path of several names; nil if it is not there or if one of the names is
-    /// no directory, for example a symbolic link. An empty path is this directory.
+    /// Opens a directory by a path of several names; nil if it is not there or if one of the names
+    /// is no directory, for example a symbolic link.
+    ///
+    /// An empty path is this directory.
     package func open(beneath path: [UInt8]) throws -> DirectoryHandle? {
         if path.isEmpty { return self }
         if path.count < DirectoryHandle.pathBytes {

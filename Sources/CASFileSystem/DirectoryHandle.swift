@@ -2,8 +2,10 @@ package import CASCore
 import CShims
 import Glibc
 
-/// An open directory. Everything is relative to it and never follows a symbolic link in a name, so
-/// that nobody who moves directories about can lead a write elsewhere. Any thread may use it.
+/// An open directory.
+///
+/// Everything is relative to it and never follows a symbolic link in a name, so that nobody who
+/// moves directories about can lead a write elsewhere. Any thread may use it.
 package final class DirectoryHandle: Sendable {
     /// The kernel's number of it; valid as long as this object lives.
     package let descriptor: Int32
@@ -54,8 +56,10 @@ package final class DirectoryHandle: Sendable {
         return FileStatus(raw)
     }
 
-    /// Opens a file to read. Never waits, not even for the other end of a pipe that took a file's place:
-    /// look at the status before reading.
+    /// Opens a file to read.
+    ///
+    /// Never waits, not even for the other end of a pipe that took a file's place: look at the
+    /// status before reading.
     package func openFile(_ name: [UInt8]) throws -> OpenFile {
         try open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0)
     }

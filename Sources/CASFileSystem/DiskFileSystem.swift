@@ -83,8 +83,10 @@ package struct DiskFileSystem: FileSystem {
     }
 }
 
-/// An open file of this machine. `@unchecked Sendable`: the descriptor never changes, and only one
-/// thread at a time appends or truncates, which `StoreFile` asks of callers.
+/// An open file of this machine.
+///
+/// `@unchecked Sendable`: the descriptor never changes, and only one thread at a time appends or
+/// truncates, which `StoreFile` asks of callers.
 final class DiskFile: StoreFile, @unchecked Sendable {
     private let descriptor: Int32
     private let path: String

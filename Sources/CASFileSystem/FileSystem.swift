@@ -33,7 +33,9 @@ package enum FileOpenMode: Sendable {
     case read
 }
 
-/// An open file of a store. Reads may run beside one appending thread.
+/// An open file of a store.
+///
+/// Reads may run beside one appending thread.
 package protocol StoreFile: AnyObject, Sendable {
     /// Writes all bytes at the end.
     func append(_ bytes: UnsafeRawBufferPointer) throws

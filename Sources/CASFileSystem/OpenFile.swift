@@ -2,7 +2,9 @@ package import CASCore
 import CShims
 import Glibc
 
-/// An open file of a workspace; closed when it goes. One thread at a time.
+/// An open file of a workspace; closed when it goes.
+///
+/// One thread at a time.
 package struct OpenFile: ~Copyable {
     /// The kernel's number of it; valid as long as this value lives.
     package let descriptor: Int32

@@ -38,7 +38,9 @@ package final class WorkerThread: Sendable {
         handle = Mutex(thread)
     }
 
-    /// Waits for the end of the thread and throws what it threw. Called once.
+    /// Waits for the end of the thread and throws what it threw.
+    ///
+    /// Called once.
     package func join() throws {
         guard let thread = handle.withLock({ $0.take() }) else { return }
         cas_thread_join(thread)
@@ -48,8 +50,10 @@ package final class WorkerThread: Sendable {
 
 /// Several threads that do the same work.
 package enum WorkerGroup {
-    /// Runs `body` on `count` threads with the numbers 0 to count-1 and waits for all of them; throws
-    /// the first error. `body` has to end by itself once another failed (a failed queue does that).
+    /// Runs `body` on `count` threads with the numbers 0 to count-1 and waits for all of them;
+    /// throws the first error.
+    ///
+    /// `body` has to end by itself once another failed (a failed queue does that).
     package static func run(
         count: Int, name: String, _ body: @escaping @Sendable (Int) throws -> Void
     ) throws {

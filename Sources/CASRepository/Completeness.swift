@@ -195,6 +195,10 @@ struct Completeness {
         }
         let chunks = try transaction.locations(of: list.chunks, domain: domain)
         guard !chunks.contains(where: { $0 == nil }) else {
+            // A list without its chunks is worth nothing: while it is here, whoever asks about the blob
+            // would be told that it is not missing, and never send the chunks.
+            try transaction.remove(locations: [digest], domain: domain)
+            try transaction.remove(chunkLists: [digest], domain: domain)
             missing.add(digest)
             return nil
         }

@@ -10,7 +10,9 @@ struct DamagedRecord: Hashable {
     let location: BlobLocation
 }
 
-/// The open files of packs, to read from. Any thread may use it.
+/// The open files of packs, to read from.
+///
+/// Any thread may use it.
 ///
 /// Keeps at most `capacity` files open; one in use stays open until its reader lets go of it.
 final class PackFiles: Sendable {

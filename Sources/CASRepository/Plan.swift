@@ -265,8 +265,10 @@ struct PlanBuilder {
             digest: digest)
     }
 
-    /// Walks both trees side by side where they differ. What only moved within directories that differ
-    /// is found too; what moved from elsewhere is sent again.
+    /// Walks both trees side by side where they differ.
+    ///
+    /// What only moved within directories that differ is found too; what moved from elsewhere is
+    /// sent again.
     private mutating func collect(_ root: Pair, _ base: Pair?) throws {
         var stack: [(new: Pair, old: Pair?)] = [(root, base)]
         var order: [Digest] = []

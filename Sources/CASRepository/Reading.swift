@@ -114,7 +114,9 @@ extension Repository {
         try catalog.write { try quarantine(records, $0, domain: domain) }
     }
 
-    /// The same within a transaction. A digest that was stored anew elsewhere meanwhile stays.
+    /// The same within a transaction.
+    ///
+    /// A digest that was stored anew elsewhere meanwhile stays.
     func quarantine(
         _ records: [DamagedRecord], _ transaction: any CatalogTransaction, domain: Domain
     ) throws {

@@ -5,7 +5,9 @@ import CASCore
 import CASPack
 import Synchronization
 
-/// Reads single records of packs and checks them. One thread at a time: it keeps buffers.
+/// Reads single records of packs and checks them.
+///
+/// One thread at a time: it keeps buffers.
 final class RecordReader {
     private let files: PackFiles
     private let catalog: any CatalogReader
@@ -66,7 +68,9 @@ final class RecordReader {
     }
 }
 
-/// Decodes the payloads of records that lie in memory. One thread at a time: it keeps a buffer.
+/// Decodes the payloads of records that lie in memory.
+///
+/// One thread at a time: it keeps a buffer.
 final class RecordContents {
     private let raw = ReusableBuffer(capacity: 64 << 10)
     private let decompressor: Decompressor

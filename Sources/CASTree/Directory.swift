@@ -52,7 +52,9 @@ package struct SymlinkNode: Hashable, Sendable {
 }
 
 /// The content of one directory: a Directory message of the Remote Execution API, v2, in canonical
-/// encoding (Trees.md, "Directory"). Same content, same bytes, same digest, on any machine.
+/// encoding (Trees.md, "Directory").
+///
+/// Same content, same bytes, same digest, on any machine.
 package struct Directory: Hashable, Sendable {
     /// Files by ascending name.
     package var files: [FileNode]

@@ -29,7 +29,9 @@ struct FaultScript {
         for index in 0..<5 {
             folder.files["file-\(index)"] = SampleFolder.File(content: random.bytes(700))
             folder.folders["inner"] = .random(&random, depth: 1, largestFile: 400)
-            if index == 3 { folder.files["large"] = SampleFolder.File(content: random.bytes(9_000)) }
+            if index == 3 {
+                folder.files["large"] = SampleFolder.File(content: random.bytes(9_000))
+            }
             var push = try TestPush("project-\(index % 2)")
             push.bodyBytes = 2_048
             steps.append(Step(push: push, tree: try SampleTree(folder)))
@@ -45,7 +47,9 @@ struct FaultScript {
         return configuration
     }
 
-    /// Runs all steps; one that throws is not acknowledged. Returns the errors.
+    /// Runs all steps; one that throws is not acknowledged.
+    ///
+    /// Returns the errors.
     mutating func run(_ repository: Repository) -> [any Error] {
         var errors: [any Error] = []
         for index in steps.indices where !acknowledged.contains(index) {

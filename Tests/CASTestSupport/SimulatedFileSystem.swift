@@ -148,7 +148,9 @@ package final class SimulatedFileSystem: FileSystem {
         }
     }
 
-    /// Counts an operation; throws if it is the chosen one. `half` is its effect before a power cut.
+    /// Counts an operation; throws if it is the chosen one.
+    ///
+    /// `half` is its effect before a power cut.
     func perform<Result>(
         _ operation: Operation, _ path: String, half: (inout State) -> Void = { _ in },
         _ body: (inout State) throws -> Result
