@@ -292,6 +292,7 @@ final class PushRun {
                 }
                 lastMissing = response.missingCount
                 context.resetCommit()
+                context.forgetClaims()
                 let missing = Set(response.missing)
                 try send(missing, scanned)
                 // A missing directory hides what is missing below it: the store is asked for all.

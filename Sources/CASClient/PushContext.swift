@@ -19,6 +19,8 @@ final class PushContext: Sendable {
         var vanished: [[UInt8]] = []
         var unaskedBytes: Int
         var isListing: Bool
+        var claimed: Set<Digest> = []
+        var acknowledged: Set<Digest> = []
     }
     private let state: Mutex<State>
     /// Records that go along with the commit; guarded by `state`.
@@ -61,6 +63,29 @@ final class PushContext: Sendable {
 
     /// Whether new data is only listed and not sent: a dry run, or too much of it.
     var isListing: Bool { state.withLock { $0.isListing } }
+
+    /// Whether this thread is the first to send that file: equal files are often met at the same time.
+    func claim(_ digest: Digest) -> Bool {
+        state.withLock { $0.claimed.insert(digest).inserted }
+    }
+
+    /// Takes note that the store has taken these chunks.
+    func acknowledge(_ chunks: Set<Digest>) {
+        state.withLock { $0.acknowledged.formUnion(chunks) }
+    }
+
+    /// Whether the store has taken a chunk since it was asked about it: another file had it too.
+    func isAcknowledged(_ chunk: Digest) -> Bool {
+        state.withLock { $0.acknowledged.contains(chunk) }
+    }
+
+    /// Allows files to be sent again, because the store asked for them.
+    func forgetClaims() {
+        state.withLock { state in
+            state.claimed = []
+            state.acknowledged = []
+        }
+    }
 
     /// Notes a file with something new.
     func noteNew(_ path: @autoclosure () -> [UInt8], size: UInt64, newBytes: UInt64) {

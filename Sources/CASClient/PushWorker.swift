@@ -40,6 +40,8 @@ final class PushWorker {
     private let raw = ReusableBuffer(capacity: PushWorker.batchBytes + (2 << 20))
     private let records = ReusableBuffer(capacity: PushWorker.uploadBytes + (2 << 20))
     private var items: [Item] = []
+    /// Chunks in `records`.
+    private var pending: Set<Digest> = []
 
     init(_ context: PushContext, stream: Int) throws {
         self.context = context
@@ -53,15 +55,12 @@ final class PushWorker {
         while true {
             attempt += 1
             do {
-                let file = try source.open()
+                let file = try located(source) { try source.open() }
                 if try read(file, source) { return }
             } catch let error as CASError where error.code == .notFound {
                 source.vanish()
                 context.noteVanished(source.path())
                 return
-            } catch var error as CASError where error.path == nil || error.digest == nil {
-                error.path = PathText.printable(source.path())
-                throw error
             }
             guard attempt < PushWorker.readAttempts else {
                 throw CASError(
@@ -69,6 +68,18 @@ final class PushWorker {
                     hint: "stop what writes to it, or leave it out with --exclude",
                     path: PathText.printable(source.path()))
             }
+        }
+    }
+
+    /// Says of an error of the file system which file it is about; those of the store have no path.
+    private func located<Result: ~Copyable>(
+        _ source: SourceFile, _ body: () throws -> Result
+    ) throws -> Result {
+        do {
+            return try body()
+        } catch var error as CASError {
+            error.path = PathText.printable(source.path())
+            throw error
         }
     }
 
@@ -84,7 +95,9 @@ final class PushWorker {
         }
         let start = raw.count
         // One byte more than it should have shows that it grew.
-        let count = try raw.append(maximum: Int(before.size) + 1) { try file.read(into: $0) }
+        let count = try located(source) {
+            try raw.append(maximum: Int(before.size) + 1) { try file.read(into: $0) }
+        }
         let after = try file.status()
         guard count == Int(before.size), after.isSameContent(as: before) else {
             raw.resize(to: start)
@@ -109,13 +122,13 @@ final class PushWorker {
         guard !items.isEmpty else { return }
         let missing = try context.connection.missing(
             items.map(\.digest), push: context.pushID)
-        var seen: Set<Digest> = []
-        for (item, isMissing) in zip(items, missing)
-        where isMissing && seen.insert(item.digest).inserted {
+        for (item, isMissing) in zip(items, missing) where isMissing {
+            guard context.claim(item.digest) else { continue }
             context.noteNew(
                 item.path(), size: UInt64(item.range.count), newBytes: UInt64(item.range.count))
             if context.isListing { continue }
             try frame(item, into: records)
+            pending.insert(item.digest)
             if records.count >= PushWorker.uploadBytes { try upload() }
         }
         items.removeAll(keepingCapacity: true)
@@ -136,14 +149,15 @@ final class PushWorker {
         sequence += 1
         context.counters.add(transferred: UInt64(records.count))
         records.removeAll()
+        context.acknowledge(pending)
+        pending.removeAll(keepingCapacity: true)
     }
 
     /// Sends what is left; the last few files go along with the commit if there is room.
     func finish() throws {
         let isFresh = records.count == 0 && sequence == 0 && !context.isListing
         if isFresh, try context.hasBase(), context.reserveInCommit(raw.count) {
-            var seen: Set<Digest> = []
-            for item in items where seen.insert(item.digest).inserted {
+            for item in items where context.claim(item.digest) {
                 let size = UInt64(item.range.count)
                 context.noteNew(item.path(), size: size, newBytes: size)
                 try frame(item, into: records)
@@ -169,17 +183,18 @@ final class PushWorker {
     ) throws -> Bool {
         try sendBatch()
         file.adviseSequential()
-        guard let (digest, list) = try cut(file, before, chunker) else { return false }
+        guard let (digest, list) = try located(source, { try cut(file, before, chunker) })
+        else { return false }
         source.finish(digest, before.size, before)
         context.counters.add(files: 1)
         let (isMissing, chunks) = try ask(digest, list)
-        guard isMissing else { return true }
+        guard isMissing, context.claim(digest) else { return true }
         let lacking = zip(list.terms, chunks).reduce(UInt64(0)) {
             $0 + ($1.1 ? UInt64($1.0.length) : 0)
         }
         context.noteNew(source.path(), size: before.size, newBytes: lacking)
         if context.isListing { return true }
-        guard try send(file, digest, list, chunks) else { return false }
+        guard try send(file, before, digest, list, chunks) else { return false }
         return true
     }
 
@@ -242,15 +257,23 @@ final class PushWorker {
 
     /// Sends the missing chunks between references to the others, and then the list.
     private func send(
-        _ file: borrowing OpenFile, _ digest: Digest, _ list: ChunkList, _ missing: [Bool]
+        _ file: borrowing OpenFile, _ before: FileStatus, _ digest: Digest, _ list: ChunkList,
+        _ missing: [Bool]
     ) throws -> Bool {
+        var mark = records.count
+        var added: Set<Digest> = []
+        func discard() -> Bool {
+            // Frames of a file that changed: their bytes may not be what their keys say.
+            records.resize(to: mark)
+            pending.subtract(added)
+            return false
+        }
         RecordCoding.appendMark(kind: .fileStart, to: records)
         var offset: UInt64 = 0
-        var sent: Set<Digest> = []
         for (term, isMissing) in zip(list.terms, missing) {
             guard case .chunk(let chunk, let length) = term else { continue }
             defer { offset += UInt64(length) }
-            guard isMissing, sent.insert(chunk).inserted else {
+            guard isMissing, !pending.contains(chunk), !context.isAcknowledged(chunk) else {
                 RecordCoding.appendMark(
                     kind: .chunkReference, digest: chunk, rawLength: Int(length), to: records)
                 continue
@@ -260,21 +283,32 @@ final class PushWorker {
             let count = try raw.append(maximum: Int(length)) {
                 try file.read(at: offset, into: $0)
             }
-            hasher.update(raw.bytes)
-            guard hasher.finish() == chunk, count == Int(length) else {
-                // It changed since the first reading; what was sent of it is in nobody's way.
-                return false
-            }
+            guard count == Int(length), try isSame(chunk) else { return discard() }
             try RecordCoding.appendFrame(
                 kind: .chunk, digest: chunk, rawLength: count, to: records
             ) { try compressor.encode(raw.bytes, into: $0) }
-            if records.count >= PushWorker.uploadBytes { try upload() }
+            pending.insert(chunk)
+            added.insert(chunk)
+            guard records.count >= PushWorker.uploadBytes else { continue }
+            guard try file.status().isSameContent(as: before) else { return discard() }
+            try upload()
+            (mark, added) = (0, [])
         }
+        guard try file.status().isSameContent(as: before) else { return discard() }
         let encoded = list.encode()
         try RecordCoding.appendFrame(
             kind: .chunkList, digest: digest, rawLength: encoded.count, to: records
         ) { output in try encoded.withUnsafeBytes { try compressor.encode($0, into: output) } }
         if records.count >= PushWorker.uploadBytes { try upload() }
         return true
+    }
+
+    /// Whether what was read again is the chunk that the first reading found.
+    ///
+    /// A server hashes every record anyway and refuses another one; a local store believes this process.
+    private func isSame(_ chunk: Digest) throws -> Bool {
+        guard context.connection.isLocal else { return true }
+        hasher.update(raw.bytes)
+        return hasher.finish() == chunk
     }
 }

@@ -6,6 +6,20 @@ import NIOHTTP1
 
 /// The calls of the native protocol (Protocol.md).
 extension RemoteStore {
+    /// Percent encoding (RFC 3986, 2.3) of what people type.
+    private static func escape(_ text: String) -> String {
+        var output = ""
+        for byte in text.utf8 {
+            let scalar = Unicode.Scalar(byte)
+            switch scalar {
+            case "a"..."z", "A"..."Z", "0"..."9", "-", ".", "_", "~", "/", ":":
+                output.unicodeScalars.append(scalar)
+            default: output += "%" + Hexadecimal.encode([byte])
+            }
+        }
+        return output
+    }
+
     private func message<Message: WireMessage>(
         _ method: HTTPMethod, _ path: String, body: [UInt8]? = nil, accepts: Set<UInt> = []
     ) throws -> Message {
@@ -94,12 +108,17 @@ extension RemoteStore {
     }
 
     package func refs(prefix: String, after: String, limit: Int) throws -> RefPage {
-        try message(.GET, "/v1/refs?prefix=\(prefix)&after=\(after)&limit=\(limit)")
+        try message(
+            .GET,
+            "/v1/refs?prefix=\(RemoteStore.escape(prefix))&after=\(RemoteStore.escape(after))"
+                + "&limit=\(limit)")
     }
 
     package func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage {
         try message(
-            .GET, "/v1/history/\(name.name)?tag=\(name.tag)&before=\(before)&limit=\(limit)")
+            .GET,
+            "/v1/history/\(name.name)?tag=\(name.tag)&before=\(RemoteStore.escape(before))"
+                + "&limit=\(limit)")
     }
 
     package func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry {

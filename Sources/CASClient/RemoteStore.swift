@@ -34,6 +34,7 @@ package final class RemoteStore: StoreConnection {
     /// Longer than any answer may take; proxies allow 60 s as a rule.
     private static let silenceSeconds: Int64 = 55
     private static let connections = 32
+    private static let errorBytes = 64 << 10
 
     package let location: String
     private let client: HTTPClient
@@ -55,6 +56,8 @@ package final class RemoteStore: StoreConnection {
         configuration.httpVersion = .http1Only
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit =
             RemoteStore.connections
+        // Otherwise a refused connection is tried again in there for ten seconds; RetryingStore does that.
+        configuration.connectionPool.retryConnectionEstablishment = false
         if let path = access.certificatesPath {
             guard try DiskFileSystem().size(path) != nil else {
                 throw CASError(.notFound, "the file of certificates is not there", path: path)
@@ -156,7 +159,8 @@ package final class RemoteStore: StoreConnection {
         do {
             while let piece = try receiver.take() {
                 if failsEarly, receiver.status >= 400 {
-                    errorBody.append(contentsOf: piece.readableBytesView.prefix(65_536))
+                    let room = RemoteStore.errorBytes - errorBody.count
+                    errorBody.append(contentsOf: piece.readableBytesView.prefix(max(0, room)))
                 } else {
                     try piece.withUnsafeReadableBytes { try sink($0) }
                 }
@@ -182,7 +186,7 @@ package final class RemoteStore: StoreConnection {
             case 401: .unauthenticated
             case 403: .permissionDenied
             case 404: .notFound
-            case 413: .resourceExhausted
+            case 413, 507: .resourceExhausted
             case 429, 502, 503, 504: .unavailable
             default: .unknown
             }

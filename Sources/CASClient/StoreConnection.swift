@@ -1,8 +1,9 @@
 package import CASCore
 package import CASWire
 
-/// A store, as push and fetch use it: in this process or behind a server. All methods block; any
-/// thread may call them.
+/// A store, as push and fetch use it: in this process or behind a server.
+///
+/// All methods block; any thread may call them.
 package protocol StoreConnection: Sendable {
     /// Where the store is, for messages and as the name under which a client remembers it.
     var location: String { get }
