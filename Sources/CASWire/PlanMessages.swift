@@ -22,7 +22,7 @@ package struct PlanRequest: WireMessage {
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init(want: "")
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 2) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): want = try reader.string()
             case (2, .lengthDelimited): have = try reader.digest()
@@ -93,7 +93,7 @@ package struct PlanResponse: WireMessage {
         self.init(
             planID: "", ref: nil, snapshot: .zero, snapshotMessage: [], haveAccepted: false,
             metadataBytes: 0, dataBytes: 0, dataRawBytes: 0, files: 0, shares: 1)
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 10) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): planID = try reader.string()
             case (2, .lengthDelimited): ref = try reader.refName()
@@ -105,7 +105,7 @@ package struct PlanResponse: WireMessage {
             case (8, .varint): dataRawBytes = try reader.varint()
             case (9, .varint): files = try reader.varint()
             case (10, .varint):
-                shares = Int(min(try reader.varint(), UInt64(limits.streamsPerPush)))
+                shares = Int(max(1, min(try reader.varint(), UInt64(limits.streamsPerPush))))
             default: return false
             }
             return true

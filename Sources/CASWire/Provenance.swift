@@ -2,6 +2,9 @@ package import CASCore
 
 /// Where a push came from; belongs to a ref's history, not to the content.
 package struct Provenance: WireMessage {
+    /// Bytes of all texts together that a request may carry at most: histories keep them for ever.
+    package static let maximumTextBytes = 64 << 10
+
     /// The user on the machine that pushed; empty where unknown, as the texts below.
     package var author: String
     /// The machine.
@@ -39,9 +42,21 @@ package struct Provenance: WireMessage {
         return output
     }
 
+    /// Reads the provenance in a request, which may not be longer than a history should keep.
+    init(requested bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        try self.init(decoding: bytes, limits: limits)
+        let count = [author, host, gitCommit, message].reduce(0) { $0 + $1.utf8.count }
+        guard count <= Provenance.maximumTextBytes else {
+            throw CASError(
+                .resourceExhausted,
+                "author, host, commit and message have more than "
+                    + ByteCount.text(UInt64(Provenance.maximumTextBytes)))
+        }
+    }
+
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init()
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 6) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): author = try reader.string()
             case (2, .lengthDelimited): host = try reader.string()

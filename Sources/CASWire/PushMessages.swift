@@ -21,7 +21,7 @@ package enum Precondition: WireMessage {
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         var value = Precondition.any
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 2) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): value = .digest(try reader.digest())
             case (2, .varint): if try reader.varint() != 0 { value = .absent }
@@ -62,9 +62,9 @@ package struct RefTarget: WireMessage {
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         var kind: Kind?
         var digest: Digest?
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 2) { number, type, reader in
             switch (number, type) {
-            case (1, .varint): kind = Kind(rawValue: UInt8(truncatingIfNeeded: try reader.varint()))
+            case (1, .varint): kind = try reader.value(Kind.self)
             case (2, .lengthDelimited): digest = try reader.digest()
             default: return false
             }
@@ -127,7 +127,7 @@ package struct PushRequest: WireMessage {
         var precondition = Precondition.any
         var provenance = Provenance()
         var expires: Timestamp?
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 7) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): pushID = try reader.identifier()
             case (2, .lengthDelimited): ref = try reader.refName()
@@ -136,7 +136,7 @@ package struct PushRequest: WireMessage {
             case (5, .lengthDelimited):
                 precondition = try Precondition(decoding: try reader.bytes(), limits: limits)
             case (6, .lengthDelimited):
-                provenance = try Provenance(decoding: try reader.bytes(), limits: limits)
+                provenance = try Provenance(requested: try reader.bytes(), limits: limits)
             case (7, .lengthDelimited): expires = try reader.timestamp()
             default: return false
             }
@@ -208,10 +208,9 @@ package struct PushResponse: WireMessage {
         self.init(
             outcome: .missing, snapshot: .zero, tree: .zero, previous: nil, sequence: 0,
             missing: [], missingCount: 0)
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 7) { number, type, reader in
             switch (number, type) {
-            case (1, .varint):
-                outcome = Outcome(rawValue: UInt8(truncatingIfNeeded: try reader.varint()))
+            case (1, .varint): outcome = try reader.value(Outcome.self)
             case (2, .lengthDelimited): snapshot = try reader.digest()
             case (3, .lengthDelimited): tree = try reader.digest()
             case (4, .lengthDelimited): previous = try reader.digest()
@@ -226,88 +225,5 @@ package struct PushResponse: WireMessage {
         }
         guard let outcome else { throw WireFailure.lacks("an outcome") }
         self.outcome = outcome
-    }
-}
-
-/// Digests that somebody asks about or asks for.
-package struct DigestList: WireMessage {
-    /// The digests in order.
-    package var digests: [Digest]
-
-    /// A list of digests.
-    package init(digests: [Digest]) { self.digests = digests }
-
-    /// All digests, one behind the other.
-    var packed: [UInt8] {
-        var output: [UInt8] = []
-        output.reserveCapacity(digests.count * Digest.byteCount)
-        for digest in digests { output.append(digest: digest) }
-        return output
-    }
-
-    static func unpack(_ bytes: UnsafeRawBufferPointer, limit: Int) throws -> [Digest] {
-        guard bytes.count % Digest.byteCount == 0 else {
-            throw WireFailure.malformed("a list of digests")
-        }
-        guard bytes.count / Digest.byteCount <= limit else { throw WireFailure.tooMany("digests") }
-        return stride(from: 0, to: bytes.count, by: Digest.byteCount).map {
-            Digest(UnsafeRawBufferPointer(rebasing: bytes[$0..<$0 + Digest.byteCount]))
-        }
-    }
-
-    package func encode() -> [UInt8] {
-        var output: [UInt8] = []
-        output.append(field: 1, bytes: packed)
-        return output
-    }
-
-    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
-        digests = []
-        try readFields(bytes) { number, type, reader in
-            guard number == 1, type == .lengthDelimited else { return false }
-            digests = try DigestList.unpack(
-                try reader.bytes(), limit: limits.digestsPerRequest)
-            return true
-        }
-    }
-}
-
-/// Which of the digests asked about are missing, in the order asked.
-package struct MissingResponse: WireMessage {
-    /// True where one is missing.
-    package var missing: [Bool]
-
-    /// Answers in the order asked.
-    package init(missing: [Bool]) { self.missing = missing }
-
-    package func encode() -> [UInt8] {
-        var bits = [UInt8](repeating: 0, count: (missing.count + 7) / 8)
-        for (index, isMissing) in missing.enumerated() where isMissing {
-            bits[index >> 3] |= 1 << (index & 7)
-        }
-        var output: [UInt8] = []
-        output.append(field: 1, varint: UInt64(missing.count))
-        output.append(field: 2, bytes: bits)
-        return output
-    }
-
-    package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
-        var count = 0
-        var bits: [UInt8] = []
-        try readFields(bytes) { number, type, reader in
-            switch (number, type) {
-            case (1, .varint):
-                let value = try reader.varint()
-                guard value <= UInt64(limits.digestsPerRequest) else {
-                    throw WireFailure.tooMany("answers")
-                }
-                count = Int(value)
-            case (2, .lengthDelimited): bits = try reader.array()
-            default: return false
-            }
-            return true
-        }
-        guard bits.count == (count + 7) / 8 else { throw WireFailure.malformed("an answer") }
-        missing = (0..<count).map { bits[$0 >> 3] & 1 << ($0 & 7) != 0 }
     }
 }

@@ -60,7 +60,7 @@ package struct RefEntry: WireMessage {
         var moved = Timestamp(seconds: 0)
         var provenance = Provenance()
         var expires: Timestamp?
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 8) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): name = try reader.refName()
             case (2, .lengthDelimited):
@@ -95,7 +95,7 @@ extension TreeTotals {
 
     init(wire: UnsafeRawBufferPointer) throws {
         self.init()
-        try readFields(wire) { number, type, reader in
+        try readFields(wire, upTo: 4) { number, type, reader in
             switch (number, type) {
             case (1, .varint): files = try reader.varint()
             case (2, .varint): directories = try reader.varint()
@@ -154,7 +154,7 @@ package struct HistoryEntry: WireMessage {
         var target: RefTarget?
         var provenance = Provenance()
         var pushID: Identifier?
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 6) { number, type, reader in
             switch (number, type) {
             case (1, .varint): sequence = try reader.varint()
             case (2, .lengthDelimited): name = try reader.refName()
@@ -205,13 +205,13 @@ package struct RefUpdate: WireMessage {
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init()
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 3) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): target = try reader.digest()
             case (2, .lengthDelimited):
                 precondition = try Precondition(decoding: try reader.bytes(), limits: limits)
             case (3, .lengthDelimited):
-                provenance = try Provenance(decoding: try reader.bytes(), limits: limits)
+                provenance = try Provenance(requested: try reader.bytes(), limits: limits)
             default: return false
             }
             return true
@@ -241,7 +241,7 @@ package struct WirePage<Entry: WireMessage>: WireMessage {
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init(entries: [])
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 2) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited):
                 guard entries.count < limits.listingEntries else {

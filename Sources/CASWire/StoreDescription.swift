@@ -63,7 +63,7 @@ package struct StoreDescription: WireMessage {
             protocolVersion: 0, softwareVersion: "", incarnation: Identifier(high: 0, low: 0),
             chunkerAverageBytes: 0, chunkerSeed: 0, requestBytes: 0, unaskedBytes: 0,
             now: Timestamp(seconds: 0), scopes: [])
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 10) { number, type, reader in
             switch (number, type) {
             case (1, .varint): protocolVersion = try reader.varint()
             case (2, .lengthDelimited): softwareVersion = try reader.string()
@@ -77,7 +77,9 @@ package struct StoreDescription: WireMessage {
                 guard scopes.count < limits.listingEntries else {
                     throw WireFailure.tooMany("scopes")
                 }
-                scopes.append(try TokenScope(try reader.string()))
+                if let scope = try WireFailure.knownScope(try reader.string()) {
+                    scopes.append(scope)
+                }
             case (10, .lengthDelimited): publicURL = try reader.string()
             default: return false
             }

@@ -91,14 +91,17 @@ package enum StoreEvent: Hashable, Sendable {
         var move: HistoryEntry?
         var entry: RefEntry?
         var domain = Domain.standard
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 3) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited):
                 move = try HistoryEntry(decoding: try reader.bytes(), limits: limits)
             case (2, .lengthDelimited):
                 entry = try RefEntry(decoding: try reader.bytes(), limits: limits)
             case (3, .varint):
-                domain = Domain(rawValue: UInt32(truncatingIfNeeded: try reader.varint()))
+                guard let number = UInt32(exactly: try reader.varint()) else {
+                    throw WireFailure.malformed("a domain")
+                }
+                domain = Domain(rawValue: number)
             default: return false
             }
             return true
@@ -112,7 +115,7 @@ package enum StoreEvent: Hashable, Sendable {
     ) throws -> StoreEvent {
         var record: TokenRecord?
         var sequence: UInt64 = 0
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 2) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited):
                 record = try TokenRecord(decoding: try reader.bytes(), limits: limits)
@@ -129,7 +132,7 @@ package enum StoreEvent: Hashable, Sendable {
         var identifier: Identifier?
         var time = Timestamp(seconds: 0)
         var sequence: UInt64 = 0
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 3) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): identifier = try reader.identifier()
             case (2, .lengthDelimited): time = try reader.timestamp()
@@ -146,7 +149,7 @@ package enum StoreEvent: Hashable, Sendable {
         var incarnation: Identifier?
         var numbers: [UInt32: UInt64] = [:]
         var time = Timestamp(seconds: 0)
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 5) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): incarnation = try reader.identifier()
             case (2, .varint), (3, .varint), (5, .varint): numbers[number] = try reader.varint()

@@ -28,7 +28,7 @@ package struct TokenScope: Hashable, Sendable, CustomStringConvertible {
     /// Everything.
     package static let all = TokenScope(verbs: [.admin])
 
-    /// Parses `read`, `write:team`, `read+write:team/project`; throws `invalidArgument`.
+    /// Parses `read`, `write:team`, `read+write:team/project/`; throws `invalidArgument`.
     package init(_ text: String) throws {
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         var verbs: Set<TokenVerb> = []
@@ -40,9 +40,14 @@ package struct TokenScope: Hashable, Sendable, CustomStringConvertible {
             }
             verbs.insert(verb)
         }
-        var prefix = parts.count > 1 ? String(parts[1]) : ""
-        while prefix.hasSuffix("/") { prefix.removeLast() }
-        guard prefix.isEmpty || RefName.isName(prefix) else {
+        guard parts.count > 1 else {
+            self.init(verbs: verbs)
+            return
+        }
+        var prefix = String(parts[1])
+        if prefix.hasSuffix("/") { prefix.removeLast() }
+        // An empty one is refused: `read:$TEAM` without a TEAM must not mean all names.
+        guard RefName.isName(prefix) else {
             throw CASError(
                 .invalidArgument, "'\(prefix)' is not the beginning of a name",
                 hint: "write whole components: read+write:team or read:team/project")
@@ -117,7 +122,7 @@ package struct TokenRecord: WireMessage {
         self.init(
             id: Identifier(high: 0, low: 0), name: "", secretHash: .zero, scopes: [],
             created: Timestamp(seconds: 0), expires: nil, revoked: nil)
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 7) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): id = try reader.identifier()
             case (2, .lengthDelimited): name = try reader.string()
@@ -141,12 +146,26 @@ package struct TokenRecord: WireMessage {
 }
 
 extension WireFailure {
+    /// A scope in a message whose rights must be understood whole.
     static func scope(_ text: String) throws -> TokenScope {
         do {
             return try TokenScope(text)
         } catch {
             throw CASError(.dataLoss, "a message holds a scope that is none", cause: error)
         }
+    }
+
+    /// What a scope allows of the rights that this program knows, nil for nothing: a server that is
+    /// newer may name others, which a client can do without.
+    static func knownScope(_ text: String) throws -> TokenScope? {
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        let known = parts[0].split(separator: "+").filter {
+            TokenVerb(rawValue: $0.description) != nil
+        }
+        guard !known.isEmpty else { return nil }
+        return try scope(
+            ([known.joined(separator: "+")] + parts.dropFirst().map(String.init))
+                .joined(separator: ":"))
     }
 }
 
@@ -176,7 +195,7 @@ package struct TokenRequest: WireMessage {
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init(name: "", scopes: [])
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 3) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): name = try reader.string()
             case (2, .lengthDelimited):
@@ -215,7 +234,7 @@ package struct TokenResponse: WireMessage {
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         var record: TokenRecord?
         var secret = ""
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 2) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited):
                 record = try TokenRecord(decoding: try reader.bytes(), limits: limits)

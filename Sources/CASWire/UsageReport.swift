@@ -28,7 +28,7 @@ package struct UsageReport: WireMessage {
 
         package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
             self.init(prefix: "", refs: 0, logicalBytes: 0)
-            try readFields(bytes) { number, type, reader in
+            try readFields(bytes, upTo: 3) { number, type, reader in
                 switch (number, type) {
                 case (1, .lengthDelimited): prefix = try reader.string()
                 case (2, .varint): refs = try reader.varint()
@@ -94,7 +94,7 @@ package struct UsageReport: WireMessage {
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         var sums = [UInt64](repeating: 0, count: 9)
         var rows: [Row] = []
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 10) { number, type, reader in
             switch (number, type) {
             case (1...9, .varint): sums[Int(number) - 1] = try reader.varint()
             case (10, .lengthDelimited):

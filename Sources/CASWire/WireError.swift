@@ -10,6 +10,8 @@ package struct WireError: WireMessage {
     package var hint: String
     /// The bytes concerned.
     package var digest: Digest?
+    /// The file concerned; empty for none.
+    package var path: String
 
     /// The error without its causes, which are nobody's business on the other side.
     package init(_ error: CASError) {
@@ -17,11 +19,14 @@ package struct WireError: WireMessage {
         message = error.message
         hint = error.hint ?? ""
         digest = error.digest
+        path = error.path ?? ""
     }
 
     /// The error on this side.
     package var error: CASError {
-        CASError(code, message, hint: hint.isEmpty ? nil : hint, digest: digest)
+        CASError(
+            code, message, hint: hint.isEmpty ? nil : hint, digest: digest,
+            path: path.isEmpty ? nil : path)
     }
 
     package func encode() -> [UInt8] {
@@ -30,20 +35,19 @@ package struct WireError: WireMessage {
         output.append(field: 2, text: message)
         output.append(field: 3, text: hint)
         output.append(field: 4, digest: digest)
+        output.append(field: 5, text: path)
         return output
     }
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init(CASError(.unknown, ""))
-        try readFields(bytes) { number, type, reader in
+        try readFields(bytes, upTo: 5) { number, type, reader in
             switch (number, type) {
-            case (1, .varint):
-                code =
-                    CASError.Code(rawValue: UInt8(truncatingIfNeeded: try reader.varint()))
-                    ?? .unknown
+            case (1, .varint): code = try reader.value(CASError.Code.self) ?? .unknown
             case (2, .lengthDelimited): message = try reader.string()
             case (3, .lengthDelimited): hint = try reader.string()
             case (4, .lengthDelimited): digest = try reader.digest()
+            case (5, .lengthDelimited): path = try reader.string()
             default: return false
             }
             return true

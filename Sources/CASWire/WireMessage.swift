@@ -42,6 +42,11 @@ extension Protobuf.Reader {
         return Digest(run)
     }
 
+    /// A value of an enumeration; nil for one that this program does not know.
+    mutating func value<Value: RawRepresentable<UInt8>>(_ type: Value.Type) throws -> Value? {
+        UInt8(exactly: try varint()).flatMap { Value(rawValue: $0) }
+    }
+
     mutating func identifier() throws -> Identifier {
         guard let identifier = Identifier(bytes: try array()) else {
             throw WireFailure.malformed("an identifier")
@@ -67,6 +72,7 @@ extension Protobuf.Reader {
                 let nanoseconds = try reader.varint()
                 guard nanoseconds < 1_000_000_000 else { throw WireFailure.malformed("a time") }
                 time.nanoseconds = UInt32(nanoseconds)
+            case (1...2, _): throw WireFailure.malformed("a time")
             default: try reader.skip(field.type)
             }
         }
@@ -115,12 +121,17 @@ enum WireFailure {
 }
 
 /// Reads a message field by field; `body` returns false for a field that it does not know.
+///
+/// All fields up to `last` are known: one of them with a value of another type is malformed and not
+/// skipped, as a condition or an end date that went unnoticed would be worse than an error.
 func readFields(
-    _ bytes: UnsafeRawBufferPointer,
+    _ bytes: UnsafeRawBufferPointer, upTo last: UInt32,
     _ body: (UInt32, Protobuf.WireType, inout Protobuf.Reader) throws -> Bool
 ) throws {
     var reader = Protobuf.Reader(bytes)
     while let field = try reader.next() {
-        if try !body(field.number, field.type, &reader) { try reader.skip(field.type) }
+        if try body(field.number, field.type, &reader) { continue }
+        guard field.number > last else { throw WireFailure.malformed("field \(field.number)") }
+        try reader.skip(field.type)
     }
 }

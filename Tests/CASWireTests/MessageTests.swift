@@ -1,0 +1,101 @@
+import CASCore
+import CASTestSupport
+import CASTree
+import CASWire
+import Foundation
+import Testing
+
+@Suite struct MessageTests {
+    @Test func `every message comes back as it was`() throws {
+        for sample in try Samples.all() {
+            #expect(try sample.again(sample.bytes) == sample.bytes, "\(sample.name)")
+        }
+        #expect(try PushRequest(decoding: Samples.push().encode()) == Samples.push())
+        #expect(try PushResponse(decoding: Samples.response().encode()) == Samples.response())
+        #expect(try RefEntry(decoding: Samples.entry().encode()) == Samples.entry())
+        #expect(try HistoryEntry(decoding: Samples.move().encode()) == Samples.move())
+        #expect(try PlanResponse(decoding: Samples.plan().encode()) == Samples.plan())
+        #expect(try TokenRecord(decoding: Samples.token().encode()) == Samples.token())
+        #expect(try UsageReport(decoding: Samples.usage.encode()) == Samples.usage)
+        #expect(
+            try StoreDescription(decoding: Samples.description().encode()) == Samples.description())
+        for event in try Samples.events() {
+            #expect(try StoreEvent(decoding: event.encode()) == event)
+        }
+    }
+
+    /// Bytes that a released program wrote have to be read by all later ones.
+    @Test func `format 1 is what it was`() throws {
+        let url = URL(filePath: #filePath).deletingLastPathComponent().appending(
+            path: "format-1.txt")
+        var golden: [String: String] = [:]
+        for line in try String(contentsOf: url, encoding: .utf8).split(separator: "\n") {
+            let parts = line.split(separator: " ")
+            golden["\(golden.count) \(parts[0])"] = String(parts[1])
+        }
+        for (index, sample) in try Samples.all().enumerated() {
+            let name = sample.name.replacing(" ", with: "")
+            #expect(golden["\(index) \(name)"] == Hexadecimal.encode(sample.bytes), "\(name)")
+        }
+        #expect(try golden.count == Samples.all().count)
+    }
+
+    @Test func `fields of a newer program are skipped`() throws {
+        var bytes = try Samples.entry().encode()
+        bytes.append(field: 100, varint: 5)
+        bytes.append(field: 101, text: "new")
+        #expect(try RefEntry(decoding: bytes) == Samples.entry())
+    }
+
+    @Test func `a precondition that is not understood is refused`() throws {
+        var bytes: [UInt8] = []
+        bytes.append(field: 9, varint: 1)
+        #expect(throws: CASError.self) { try Precondition(decoding: bytes) }
+    }
+
+    @Test func `an event of a newer format is refused as such`() throws {
+        var bytes = try Samples.events()[0].encode()
+        bytes[0] = 2
+        let error = #expect(throws: CASError.self) { try StoreEvent(decoding: bytes) }
+        #expect(error?.code == .unimplemented)
+    }
+
+    @Test func `lists longer than the limits are refused`() throws {
+        var limits = Limits.standard
+        limits.digestsPerRequest = 1
+        limits.listingEntries = 1
+        let digests = DigestList(digests: [Samples.digest, Samples.other]).encode()
+        #expect(throws: CASError.self) { try DigestList(decoding: digests, limits: limits) }
+        let page = RefPage(entries: [try Samples.entry(), try Samples.entry()]).encode()
+        #expect(throws: CASError.self) { try RefPage(decoding: page, limits: limits) }
+        let answer = MissingResponse(missing: [true, true]).encode()
+        #expect(throws: CASError.self) { try MissingResponse(decoding: answer, limits: limits) }
+    }
+
+    @Test(arguments: [UInt64(1), 2, 3])
+    func `no bytes make a decoder do worse than throw`(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let rounds =
+            ProcessInfo.processInfo.environment["CAS_TEST_FULL"]?.isEmpty == false ? 20_000 : 400
+        for sample in try Samples.all() {
+            for _ in 0..<rounds {
+                var bytes = sample.bytes
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: bytes = random.bytes(Int.random(in: 0..<200, using: &random))
+                case 1: bytes.removeLast(Int.random(in: 0...bytes.count, using: &random))
+                default:
+                    guard !bytes.isEmpty else { continue }
+                    for _ in 0...Int.random(in: 0..<3, using: &random) {
+                        let index = Int.random(in: 0..<bytes.count, using: &random)
+                        bytes[index] = UInt8.random(in: 0...255, using: &random)
+                    }
+                }
+                do {
+                    _ = try sample.again(bytes)
+                } catch {
+                    #expect(error is CASError, "seed \(seed), \(sample.name): \(error)")
+                }
+            }
+        }
+    }
+}

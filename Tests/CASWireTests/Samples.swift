@@ -1,0 +1,113 @@
+import CASCore
+import CASTestSupport
+import CASTree
+import CASWire
+
+/// One value of each message, with every field set.
+enum Samples {
+    static let digest = Digest.of(Array("sample".utf8))
+    static let other = Digest.of(Array("other".utf8))
+    static let identifier = Identifier(high: 0x0102_0304_0506_0708, low: 0x090a_0b0c_0d0e_0f10)
+    static let time = Timestamp(seconds: 1_700_000_000, nanoseconds: 5)
+
+    static func ref() throws -> RefName { try RefName("team/project:v1") }
+
+    static let provenance = Provenance(
+        author: "ada", host: "laptop", gitCommit: "0123abcd", gitModified: true, message: "hi",
+        time: time)
+
+    static func push() throws -> PushRequest {
+        PushRequest(
+            pushID: identifier, ref: try ref(), snapshot: digest, base: other,
+            precondition: .digest(other), provenance: provenance, expires: time)
+    }
+
+    static func response() -> PushResponse {
+        PushResponse(
+            outcome: .missing, snapshot: digest, tree: other, previous: digest, sequence: 7,
+            missing: [digest, other], missingCount: 9)
+    }
+
+    static func plan() throws -> PlanResponse {
+        PlanResponse(
+            planID: "plan", ref: try ref(), snapshot: digest, snapshotMessage: [1, 2],
+            haveAccepted: true, metadataBytes: 1, dataBytes: 2, dataRawBytes: 3, files: 4, shares: 5
+        )
+    }
+
+    static func entry() throws -> RefEntry {
+        RefEntry(
+            name: try ref(), target: RefTarget(kind: .snapshot, digest: digest), tree: other,
+            totals: TreeTotals(files: 1, directories: 2, symlinks: 3, bytes: 4), sequence: 7,
+            moved: time, provenance: provenance, expires: time)
+    }
+
+    static func move() throws -> HistoryEntry {
+        HistoryEntry(
+            sequence: 7, name: try ref(), previous: RefTarget(kind: .snapshot, digest: other),
+            target: RefTarget(kind: .manifest, digest: digest), provenance: provenance,
+            pushID: identifier)
+    }
+
+    static func token() throws -> TokenRecord {
+        TokenRecord(
+            id: identifier, name: "ci", secretHash: digest,
+            scopes: [try TokenScope("read+write:team"), .all], created: time, expires: time,
+            revoked: time)
+    }
+
+    static func description() throws -> StoreDescription {
+        StoreDescription(
+            softwareVersion: "1", incarnation: identifier, chunkerAverageBytes: 262_144,
+            chunkerSeed: 3, requestBytes: 4, unaskedBytes: 5, now: time,
+            scopes: [try TokenScope("read")], publicURL: "https://cas.example")
+    }
+
+    static let usage = UsageReport(
+        refs: 1, snapshots: 2, blobs: 3, chunks: 4, packs: 5, storedBytes: 6, rawBytes: 7,
+        logicalBytes: 8, freeBytes: 9, rows: [.init(prefix: "team", refs: 1, logicalBytes: 8)])
+
+    static let failure = WireError(
+        CASError(.notFound, "there is none", hint: "look elsewhere", digest: digest))
+
+    static func events() throws -> [StoreEvent] {
+        [
+            .refMoved(try move(), try entry(), .standard), .refMoved(try move(), nil, .standard),
+            .tokenCreated(try token(), sequence: 3),
+            .tokenRevoked(identifier, at: time, sequence: 4),
+            .storeCreated(
+                incarnation: identifier, averageBytes: 262_144, seed: 1, time: time, sequence: 5),
+        ]
+    }
+
+    /// Every message under its name, encoded, with a function that decodes and encodes it again.
+    static func all() throws -> [(name: String, bytes: [UInt8], again: ([UInt8]) throws -> [UInt8])]
+    {
+        func item<Message: WireMessage>(
+            _ message: Message
+        ) -> (String, [UInt8], ([UInt8]) throws -> [UInt8]) {
+            (
+                "\(Message.self)", message.encode(),
+                { try Message(decoding: $0, limits: .standard).encode() }
+            )
+        }
+        return [
+            item(provenance), item(Precondition.absent), item(Precondition.digest(digest)),
+            item(RefTarget(kind: .snapshot, digest: digest)), item(try push()), item(response()),
+            item(DigestList(digests: [digest, other])),
+            item(
+                MissingResponse(missing: [true, false, true, true, false, false, false, true, true])
+            ),
+            item(PlanRequest(want: "team/project", have: digest)), item(try plan()),
+            item(try description()), item(try entry()), item(try move()),
+            item(RefUpdate(target: digest, precondition: .absent, provenance: provenance)),
+            item(RefPage(entries: [try entry()], next: "team/project:v1")),
+            item(HistoryPage(entries: [try move()], next: "7")), item(try token()),
+            item(TokenRequest(name: "ci", scopes: [.all], expires: time)),
+            item(TokenResponse(record: try token(), secret: "cas_1_2")), item(usage), item(failure),
+        ]
+            + (try events()).enumerated().map { index, event in
+                ("StoreEvent\(index)", event.encode(), { try StoreEvent(decoding: $0).encode() })
+            }
+    }
+}
