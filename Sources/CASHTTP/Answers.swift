@@ -67,7 +67,9 @@ extension Door {
                         name, before: query["before"] ?? "", limit: limit, domain: domain)
                 })
         case .usage:
-            return Door.message(try await blocking { try repository.usage(domain: domain) })
+            var report = try await blocking { try repository.usage(domain: domain) }
+            report.rows.removeAll { !rights.allowsBelow(.read, $0.prefix) }
+            return Door.message(report)
         case .tokens:
             return Door.message(TokenPage(entries: try await blocking { try repository.tokens() }))
         case .revokeToken(let identifier):
@@ -88,22 +90,24 @@ extension Door {
         case .missing(let push):
             return Door.message(
                 try await blocking {
-                    let list = try DigestList(decoding: body.bytes)
+                    let list = try Door.decode(DigestList.self, body)
                     return MissingResponse(
                         missing: try repository.missing(list.digests, push: push, domain: domain))
                 })
         case .upload(let push, let stream, let sequence):
             try await blocking {
-                try repository.upload(
-                    push: push, stream: stream, sequence: sequence, records: body.bytes,
-                    trusted: false, domain: domain)
+                try blamingRecords(body.bytes) {
+                    try repository.upload(
+                        push: push, stream: stream, sequence: sequence, records: body.bytes,
+                        trusted: false, domain: domain)
+                }
             }
             return Response(status: .noContent)
         case .commit(let push): return try await commit(push, query, rights, body)
         case .plan:
             return Door.message(
                 try await blocking {
-                    let request = try PlanRequest(decoding: body.bytes)
+                    let request = try Door.decode(PlanRequest.self, body)
                     if case .ref(let name) = try Reference(request.want).target {
                         try rights.require(.read, name)
                     }
@@ -113,18 +117,18 @@ extension Door {
             return stream(
                 "blobs",
                 try await blocking {
-                    let list = try DigestList(decoding: body.bytes)
+                    let list = try Door.decode(DigestList.self, body)
                     return try repository.blobRecords(list.digests, domain: domain)
                 })
         case .moveRef(let name):
             return Door.message(
                 try await blocking {
                     try repository.setRef(
-                        name, try RefUpdate(decoding: body.bytes), domain: domain)
+                        name, try Door.decode(RefUpdate.self, body), domain: domain)
                 })
         case .removeRef(let name):
             try await blocking {
-                let update = try RefUpdate(decoding: body.bytes)
+                let update = try Door.decode(RefUpdate.self, body)
                 try repository.removeRef(
                     name, update.precondition, update.provenance, domain: domain)
             }
@@ -132,7 +136,7 @@ extension Door {
         case .createToken:
             return Door.message(
                 try await blocking {
-                    try repository.createToken(try TokenRequest(decoding: body.bytes))
+                    try repository.createToken(try Door.decode(TokenRequest.self, body))
                 })
         default:
             throw CASError(.internalError, "a request with a body was not expected")
@@ -143,7 +147,9 @@ extension Door {
         _ push: Identifier, _ query: Query, _ rights: Rights, _ body: ReusableBuffer
     ) async throws -> Response {
         let response = try await blocking {
-            let (request, records) = try CommitBody.split(body, repository.configuration.limits)
+            let (request, records) = try Door.blamingRequest {
+                try CommitBody.split(body, repository.configuration.limits)
+            }
             guard request.pushID == push,
                 query["ref"].map({ $0 == request.ref.description }) ?? true
             else {
@@ -151,7 +157,9 @@ extension Door {
                     .invalidArgument, "the body of the commit is not about what its address says")
             }
             try rights.require(.write, request.ref)
-            return try repository.commit(request, records: records, trusted: false, domain: domain)
+            return try blamingRecords(records) {
+                try repository.commit(request, records: records, trusted: false, domain: domain)
+            }
         }
         return Door.message(response, status: response.outcome == .conflict ? .conflict : .ok)
     }

@@ -12,11 +12,13 @@ package protocol AccessControl: Sendable {
     /// The rights of a request; throws `unauthenticated` for a wrong token, `permissionDenied` for a host
     /// name that must not be used. Blocks.
     func scopes(token: String?, host: String?) throws -> [TokenScope]
+    /// Throws `permissionDenied` for a host name that must not be used without a token.
+    func check(host: String?) throws
 }
 
 /// The native protocol over HTTP: translates requests into calls of the repository and decides nothing.
 package struct Door: HTTPResponder {
-    package typealias Context = BasicRequestContext
+    package typealias Context = DoorContext
 
     let repository: Repository
     let access: any AccessControl
@@ -51,7 +53,7 @@ package struct Door: HTTPResponder {
             let query = Query(request.uri.query)
             let route = try Route(request.method, path: request.uri.path, tag: query["tag"])
             door = route.door
-            response = try await answer(route, query, request, &received)
+            response = try await answer(route, query, request, context, &received)
         } catch {
             response = StatusTable.response(error, request)
             if response.status.code >= 500 {
@@ -64,7 +66,12 @@ package struct Door: HTTPResponder {
             + Double(elapsed.components.attoseconds) / 1e15
         metrics.count(
             door: door, code: response.status.code, received: received, milliseconds: milliseconds)
-        if let length = response.body.contentLength { metrics.count(door: door, sent: length) }
+        // Streams and blobs count their bytes as they go.
+        if response.headers[.contentType] != "application/octet-stream",
+            let length = response.body.contentLength
+        {
+            metrics.count(door: door, sent: length)
+        }
         context.logger.info(
             "request",
             metadata: [
@@ -76,10 +83,19 @@ package struct Door: HTTPResponder {
     }
 
     private func answer(
-        _ route: Route, _ query: Query, _ request: Request, _ received: inout Int
+        _ route: Route, _ query: Query, _ request: Request, _ context: Context,
+        _ received: inout Int
     ) async throws -> Response {
+        let token = try Door.token(request)
+        let host = request.head.authority
         switch route {
         case .health: return Door.text("ok\n")
+        case .readiness, .metrics:
+            // Open to probes and scrapers, but not to a web page under a name of its own.
+            if token == nil { try access.check(host: host) }
+        default: break
+        }
+        switch route {
         case .readiness:
             _ = try await blocking {
                 try repository.refs(prefix: "", after: nil, limit: 1, domain: domain)
@@ -91,8 +107,6 @@ package struct Door: HTTPResponder {
                 try await blocking { metrics.text(repository, waitingBodies: waiting) })
         default: break
         }
-        let token = try Door.token(request)
-        let host = request.head.authority
         let rights = Rights(try await blocking { try access.scopes(token: token, host: host) })
         // Refused before a body is read: rights, sizes, and what the query says of the ref.
         try rights.check(route, query)
@@ -102,12 +116,10 @@ package struct Door: HTTPResponder {
         let size = declared ?? limit
         guard size <= limit else { throw Door.tooLarge(limit) }
         await gate.acquire(size)
+        context.askForBody(request)
         let buffer = buffers.take()
         do {
-            for try await piece in request.body {
-                guard buffer.count + piece.readableBytes <= size else { throw Door.tooLarge(limit) }
-                piece.withUnsafeReadableBytes { buffer.append($0) }
-            }
+            try await read(request, into: buffer, at: size)
             received = buffer.count
             let response = try await answer(route, query, rights, body: buffer)
             buffers.give(buffer)
@@ -120,8 +132,31 @@ package struct Door: HTTPResponder {
         }
     }
 
+    private func read(
+        _ request: Request, into buffer: ReusableBuffer, at most: Int
+    ) async throws {
+        do {
+            for try await piece in request.body {
+                guard buffer.count + piece.readableBytes <= most else {
+                    throw Door.tooLarge(repository.configuration.limits.requestBytes)
+                }
+                piece.withUnsafeReadableBytes { buffer.append($0) }
+            }
+        } catch let error as CASError {
+            throw error
+        } catch {
+            // The sender went away, or sent what is not HTTP; nobody may be left to read the answer.
+            throw CASError(.cancelled, "the request ended before its body did", cause: error)
+        }
+        if let declared = request.headers[.contentLength].flatMap({ Int($0) }),
+            buffer.count < declared
+        {
+            throw CASError(.cancelled, "the request ended before its body did")
+        }
+    }
+
     private static func tooLarge(_ limit: Int) -> CASError {
-        CASError(.resourceExhausted, "a request may have \(ByteCount.text(UInt64(limit)))")
+        CASError(.resourceExhausted, "a request may have at most \(ByteCount.text(UInt64(limit)))")
     }
 
     private static func token(_ request: Request) throws -> String? {

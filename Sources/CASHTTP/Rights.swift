@@ -11,6 +11,14 @@ struct Rights: Sendable {
         scopes.contains { $0.allows(verb, name) }
     }
 
+    /// Whether something is allowed on a name that begins with this component, or on some of these.
+    func allowsBelow(_ verb: TokenVerb, _ component: String) -> Bool {
+        allows(verb, component)
+            || scopes.contains {
+                $0.allowsSomewhere(verb) && $0.prefix.hasPrefix(component + "/")
+            }
+    }
+
     /// Throws unless something is allowed on a name; `notFound` rather than telling that it exists.
     func require(_ verb: TokenVerb, _ name: RefName) throws {
         guard !allows(verb, name.name) else { return }

@@ -1,12 +1,21 @@
-import CASCore
+package import CASCore
 import CASWire
 import HTTPTypes
 import Hummingbird
 import NIOCore
 
 /// Errors as this door answers them: one exhaustive table.
-enum StatusTable {
-    static func status(_ code: CASError.Code) -> HTTPResponse.Status {
+///
+/// One code has two: `resourceExhausted` is 413 where a request asks for too much, and 507 where the
+/// server's machine refuses (a full disk); only the latter names a file.
+package enum StatusTable {
+    /// The status of an error.
+    package static func status(_ error: CASError) -> Int {
+        error.code == .resourceExhausted && error.path != nil
+            ? 507 : status(error.code).code
+    }
+
+    private static func status(_ code: CASError.Code) -> HTTPResponse.Status {
         switch code {
         case .cancelled: .init(code: 499, reasonPhrase: "Client Closed Request")
         case .unknown, .internalError, .dataLoss: .internalServerError
@@ -23,11 +32,18 @@ enum StatusTable {
         }
     }
 
+    private static func known(_ error: any Error) -> CASError {
+        switch error {
+        case let error as CASError: error
+        case is CancellationError:
+            CASError(.unavailable, "the server is being stopped", hint: "try again in a moment")
+        default: CASError(.internalError, "the server failed", hint: "its log says why")
+        }
+    }
+
     /// The answer for an error: a message for our clients, text for people with curl.
     static func response(_ error: any Error, _ request: Request) -> Response {
-        let known =
-            error as? CASError
-            ?? CASError(.internalError, "the server failed", hint: "its log says why")
+        let known = known(error)
         var headers = HTTPFields()
         if known.code == .unauthenticated { headers[.wwwAuthenticate] = "Bearer realm=\"cas\"" }
         if known.code == .unavailable { headers[.retryAfter] = "1" }
@@ -44,6 +60,7 @@ enum StatusTable {
             body = ByteBuffer(string: text)
         }
         return Response(
-            status: status(known.code), headers: headers, body: ResponseBody(byteBuffer: body))
+            status: .init(code: status(known), reasonPhrase: ""), headers: headers,
+            body: ResponseBody(byteBuffer: body))
     }
 }

@@ -8,7 +8,9 @@ import NIOCore
 
 /// Answers that are streams.
 extension Door {
-    /// A stream of records. What goes wrong once it has begun becomes a `failure` record.
+    /// A stream of records.
+    ///
+    /// What goes wrong once it has begun becomes a `failure` record.
     func stream(_ door: String, _ source: any RecordSource) -> Response {
         let body = ResponseBody { writer in
             let buffer = ReusableBuffer(capacity: 1 << 20)

@@ -18,42 +18,61 @@ package enum Server {
     private static let backlog = 1024
     private static let idleSeconds: Int64 = 120
 
-    /// Serves until SIGTERM or SIGINT, then finishes what is in progress and closes the store. Blocks.
+    /// Serves until SIGTERM or SIGINT, then finishes what is in progress and closes the store.
+    ///
+    /// Blocks.
     ///
     /// Calls `onReady` with the server's address once it takes connections.
     package static func run(
         _ configuration: ServerConfiguration, onReady: @escaping @Sendable (String) -> Void
     ) throws {
+        try launch(configuration, signals: [.sigterm, .sigint], onReady).wait()
+    }
+
+    /// Starts a server that no signal ends, and returns once it takes connections.
+    package static func start(_ configuration: ServerConfiguration) throws -> RunningServer {
+        let addresses = BoundedQueue<String>(capacity: 1)
+        let server = try launch(configuration, signals: []) { address in
+            // Put once, so that there is room.
+            do { try addresses.put(address) } catch { addresses.fail(error) }
+        }
+        server.whenEnded { addresses.close() }
+        guard let address = try addresses.take() else {
+            try server.wait()
+            throw CASError(.internalError, "the server ended before it took connections")
+        }
+        server.setAddress(address)
+        return server
+    }
+
+    private static func launch(
+        _ configuration: ServerConfiguration, signals: [UnixSignal],
+        _ onReady: @escaping @Sendable (String) -> Void
+    ) throws -> RunningServer {
         try configuration.check()
+        let builder = try builder(configuration)
         let repository = try StoreLocation.open(
             directory: configuration.storeDirectory, create: true, limits: configuration.limits)
         let logger = Logger(label: "cas") { _ in JSONLog(level: configuration.logLevel) }
-        let outcome = ServerOutcome()
-        let task = Task.detached {
-            do {
-                try await serve(configuration, repository, logger, onReady)
-                outcome.finish(nil)
-            } catch {
-                outcome.finish(error)
-            }
-        }
-        let failure = outcome.wait()
-        task.cancel()
-        try repository.close()
-        if let failure { throw explain(failure, configuration) }
+        let pool = NIOThreadPool(numberOfThreads: configuration.threads)
+        let application = application(configuration, repository, pool, builder, logger, onReady)
+        var settings = ServiceGroupConfiguration(
+            services: [application], gracefulShutdownSignals: signals, logger: logger)
+        settings.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
+        return RunningServer(
+            configuration, repository, pool, ServiceGroup(configuration: settings), logger)
     }
 
-    private static func serve(
-        _ configuration: ServerConfiguration, _ repository: Repository, _ logger: Logger,
+    private static func application(
+        _ configuration: ServerConfiguration, _ repository: Repository, _ pool: NIOThreadPool,
+        _ builder: HTTPServerBuilder, _ logger: Logger,
         _ onReady: @escaping @Sendable (String) -> Void
-    ) async throws {
-        let pool = NIOThreadPool(numberOfThreads: configuration.threads)
-        pool.start()
+    ) -> some ApplicationProtocol {
         let door = Door(
             repository: repository, access: TokenAccess(repository, configuration),
             metrics: ServerMetrics(), pool: pool, publicURL: configuration.publicURL)
-        let application = Application(
-            responder: door, server: try builder(configuration),
+        return Application(
+            responder: door, server: builder,
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port),
                 backlog: backlog),
@@ -73,16 +92,6 @@ package enum Server {
                     ])
                 onReady(address)
             }, logger: logger)
-        let result: Result<Void, any Error>
-        do {
-            try await application.runService(gracefulShutdownSignals: [.sigterm, .sigint])
-            result = .success(())
-        } catch {
-            result = .failure(error)
-        }
-        try await pool.shutdownGracefully()
-        logger.info("stopped")
-        try result.get()
     }
 
     private static func access(_ configuration: ServerConfiguration) -> String {
@@ -94,9 +103,6 @@ package enum Server {
     private static func builder(_ configuration: ServerConfiguration) throws -> HTTPServerBuilder {
         let plain = HTTPServerBuilder.http1(
             configuration: .init(
-                additionalChannelHandlers: [
-                    ContinueHandler(limit: configuration.limits.requestBytes)
-                ],
                 idleTimeout: .seconds(idleSeconds)))
         guard let certificatePath = configuration.certificatePath,
             let keyPath = configuration.keyPath
@@ -108,6 +114,8 @@ package enum Server {
                 },
                 privateKey: .privateKey(try NIOSSLPrivateKey(file: keyPath, format: .pem)))
             settings.minimumTLSVersion = .tlsv12
+            // Made here once, as a key of another certificate would show only when the server binds.
+            _ = try NIOSSLContext(configuration: settings)
             return try .tls(plain, tlsConfiguration: settings)
         } catch {
             throw CASError(
@@ -115,32 +123,5 @@ package enum Server {
                 hint: "both are PEM files; the key must belong to the certificate", cause: error,
                 path: certificatePath)
         }
-    }
-
-    private static func explain(
-        _ error: any Error, _ configuration: ServerConfiguration
-    ) -> any Error {
-        if error is CASError { return error }
-        return CASError(
-            .unavailable,
-            "the server can not listen on \(configuration.host):\(configuration.port)",
-            hint: "another program may use the port; --listen 127.0.0.1:0 takes a free one",
-            cause: error)
-    }
-}
-
-/// How the asynchronous part of a server ended, for the thread that waits for it.
-private final class ServerOutcome: Sendable {
-    private let queue = BoundedQueue<Bool>(capacity: 1)
-    private let failure = Mutex<(any Error)?>(nil)
-
-    func finish(_ error: (any Error)?) {
-        failure.withLock { $0 = error }
-        queue.close()
-    }
-
-    func wait() -> (any Error)? {
-        _ = try? queue.take()
-        return failure.withLock { $0 }
     }
 }

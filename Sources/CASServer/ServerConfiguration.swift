@@ -30,6 +30,8 @@ package struct ServerConfiguration: Sendable {
     package var threads: Int
     /// The least severe log entries to write.
     package var logLevel = Logger.Level.info
+    /// How long a shutdown waits for answers in progress; then it cuts them off (Kubernetes kills at 30 s).
+    package var shutdownSeconds: Int64 = 25
     /// Limits on requests.
     package var limits = Limits.standard
 
@@ -41,6 +43,9 @@ package struct ServerConfiguration: Sendable {
 
     /// Parses `HOST:PORT`, `[::1]:PORT`, `:PORT` or `HOST`.
     package mutating func setListen(_ text: String) throws {
+        let wrong = CASError(
+            .invalidArgument, "'\(text)' is not an address to listen on",
+            hint: "write HOST:PORT, for example 127.0.0.1:8700, or [::1]:8700")
         var rest = text[...]
         var address: Substring
         if rest.hasPrefix("["), let end = rest.firstIndex(of: "]") {
@@ -53,14 +58,17 @@ package struct ServerConfiguration: Sendable {
             address = rest
             rest = ""
         }
+        guard !text.isEmpty, !address.contains("[") else { throw wrong }
+        // Only in brackets: `::1` could mean a port as well.
+        guard text.hasPrefix("[") || !address.contains(":") else { throw wrong }
         if address.isEmpty { address = "0.0.0.0" }
-        host = String(address)
-        guard rest.isEmpty || (rest.first == ":" && UInt16(rest.dropFirst()) != nil) else {
-            throw CASError(
-                .invalidArgument, "'\(text)' is not an address to listen on",
-                hint: "write HOST:PORT, for example 127.0.0.1:8700")
+        if !rest.isEmpty {
+            guard rest.first == ":", rest.dropFirst().allSatisfy(\.isWholeNumber),
+                let number = UInt16(rest.dropFirst())
+            else { throw wrong }
+            port = Int(number)
         }
-        if let number = UInt16(rest.dropFirst()) { port = Int(number) }
+        host = String(address)
     }
 
     /// Whether only this machine can connect.

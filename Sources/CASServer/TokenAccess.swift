@@ -25,16 +25,8 @@ struct TokenAccess: AccessControl {
             }
             return record.scopes
         }
-        if isLoopback {
-            // A web page that a browser on this machine shows could otherwise reach the store under a
-            // name of its own that resolves to 127.0.0.1.
-            guard let host, HostName.isLoopback(host) else {
-                throw CASError(
-                    .permissionDenied, "this server answers to loopback names only",
-                    hint: "use http://127.0.0.1 or http://localhost, or send a token")
-            }
-            return [.all]
-        }
+        try check(host: host)
+        if isLoopback { return [.all] }
         switch anonymous {
         case .nothing:
             throw CASError(
@@ -42,6 +34,17 @@ struct TokenAccess: AccessControl {
                 hint: "set CAS_TOKEN, or run cas login")
         case .read: return [TokenScope(verbs: [.read])]
         case .write: return [TokenScope(verbs: [.read, .write, .delete])]
+        }
+    }
+
+    func check(host: String?) throws {
+        guard isLoopback else { return }
+        // A web page that a browser on this machine shows could otherwise reach the store under a
+        // name of its own that resolves to 127.0.0.1.
+        guard let host, HostName.isLoopback(host) else {
+            throw CASError(
+                .permissionDenied, "this server answers to loopback names only",
+                hint: "use http://127.0.0.1 or http://localhost, or send a token")
         }
     }
 }

@@ -1,0 +1,86 @@
+import CASCore
+import CASFileSystem
+import CASRepository
+import Logging
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+
+/// A server in this process.
+package final class RunningServer: Sendable {
+    private struct State {
+        var isEnded = false
+        var failure: (any Error)?
+        var address = ""
+        var onEnd: (@Sendable () -> Void)?
+    }
+    private let state = Mutex(State())
+    private let ended = BoundedQueue<Bool>(capacity: 1)
+    private let group: ServiceGroup
+    private let repository: Repository
+    private let configuration: ServerConfiguration
+
+    init(
+        _ configuration: ServerConfiguration, _ repository: Repository, _ pool: NIOThreadPool,
+        _ group: ServiceGroup, _ logger: Logger
+    ) {
+        self.configuration = configuration
+        self.repository = repository
+        self.group = group
+        pool.start()
+        Task.detached { [self] in
+            var failure: (any Error)?
+            do { try await group.run() } catch { failure = error }
+            // Waits for commits that run, whatever became of the connections that asked for them.
+            do { try await pool.shutdownGracefully() } catch { failure = failure ?? error }
+            logger.info("stopped")
+            finish(failure)
+        }
+    }
+
+    /// Where it is reached, once it takes connections.
+    package var address: String { state.withLock { $0.address } }
+
+    func setAddress(_ address: String) { state.withLock { $0.address = address } }
+
+    func whenEnded(_ body: @escaping @Sendable () -> Void) {
+        let isEnded = state.withLock { state in
+            state.onEnd = body
+            return state.isEnded
+        }
+        if isEnded { body() }
+    }
+
+    /// Finishes what is in progress, or cuts it off when the time for that is over; closes the store.
+    package func stop() throws {
+        Task.detached { [group] in await group.triggerGracefulShutdown() }
+        try wait()
+    }
+
+    /// Waits for the end and closes the store; called once.
+    func wait() throws {
+        _ = try ended.take()
+        try repository.close()
+        if let failure = state.withLock({ $0.failure }) { throw explain(failure) }
+    }
+
+    private func finish(_ failure: (any Error)?) {
+        let onEnd = state.withLock { state in
+            state.isEnded = true
+            // Cut off on purpose, or because the time for a shutdown was over.
+            state.failure = failure is CancellationError ? nil : failure
+            return state.onEnd
+        }
+        ended.close()
+        onEnd?()
+    }
+
+    private func explain(_ error: any Error) -> any Error {
+        if error is CASError { return error }
+        return CASError(
+            .unavailable,
+            "the server can not listen on \(configuration.host):\(configuration.port)",
+            hint: "another program may use the port; --listen 127.0.0.1:0 takes a free one",
+            cause: error)
+    }
+}

@@ -1,0 +1,175 @@
+import CASWorkspace
+import CASClient
+import CASCore
+import CASFileSystem
+import CASPack
+import CASWire
+import Synchronization
+import Testing
+
+@Suite struct TransferTests {
+    @Test func `a directory travels through the server, and updates in place`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            try world.withRemote { remote in
+                let store = RetryingStore(remote)
+                let description = try store.describe()
+                #expect(description.protocolVersion == WireProtocol.version)
+                #expect(description.scopes == [.all])
+                try world.write("a.txt", Array("hello".utf8))
+                try world.write("sub/big.bin", content(seed: 1, count: 5_000_000))
+                try world.write("sub/empty", [])
+                #expect(try world.push("team/project", store).response?.outcome == .done)
+                let first = try world.fetch("team/project", store)
+                #expect(first.restore.written == 3)
+                #expect(try world.differences("team/project", store) == [])
+
+                #expect(try world.push("team/project", store).response?.outcome == .unchanged)
+                let none = try world.fetch("team/project", store)
+                #expect(none.restore.written == 0)
+
+                try world.write("a.txt", Array("hello again".utf8))
+                let second = try world.push("team/project", store)
+                #expect(second.sentBytes < 10_000)
+                let update = try world.fetch("team/project", store)
+                #expect(update.restore.written == 1)
+                #expect(update.restore.kept == 2)
+                #expect(try world.differences("team/project", store) == [])
+            }
+        }
+    }
+
+    @Test func `a push repeated after a lost answer moves nothing twice`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            try world.withRemote { store in
+                try world.write("a.txt", Array("hello".utf8))
+                let pushed = try world.push("team/project", store)
+                let snapshot = try #require(pushed.response?.snapshot)
+                let request = PushRequest(
+                    pushID: Identifier.random(), ref: try RefName("team/other"), snapshot: snapshot,
+                    base: nil, precondition: .any, provenance: Provenance())
+                let nothing = ReusableBuffer(capacity: 64)
+                let first = try store.commit(request, records: nothing)
+                let moved = try store.ref(try RefName("team/other"))
+                // Somebody removes the ref before the repetition comes: that must stay.
+                try store.removeRef(
+                    try RefName("team/other"),
+                    RefUpdate(target: .zero, precondition: .any, provenance: Provenance()))
+                let second = try store.commit(request, records: nothing)
+                #expect(first.outcome == .done)
+                #expect(second == first)
+                #expect(moved?.sequence == first.sequence)
+                #expect(try store.ref(try RefName("team/other")) == nil)
+                let history = try store.history(try RefName("team/other"), before: "", limit: 10)
+                #expect(history.entries.count == 2)
+            }
+        }
+    }
+
+    @Test func `a conflict carries what the ref names`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            try world.withRemote { store in
+                try world.write("a.txt", Array("hello".utf8))
+                let snapshot = try #require(
+                    try world.push("team/project", store).response?.snapshot)
+                try world.write("a.txt", Array("changed".utf8))
+                let other = try #require(try world.push("team/other", store).response?.snapshot)
+                let request = PushRequest(
+                    pushID: Identifier.random(), ref: try RefName("team/project"), snapshot: other,
+                    base: nil, precondition: .absent, provenance: Provenance())
+                let answer = try store.commit(request, records: ReusableBuffer(capacity: 64))
+                #expect(answer.outcome == .conflict)
+                #expect(answer.previous == snapshot)
+            }
+        }
+    }
+
+    @Test func `an answer cut off in the middle is unavailable`()
+        async throws
+    {
+        try await onThread {
+            let world = try ServerWorld()
+            try world.write("big.bin", content(seed: 5, count: 40_000_000))
+            try world.withRemote { store in
+                try world.push("team/project", store)
+                let plan = try store.plan(PlanRequest(want: "team/project"))
+                var received = 0
+                let failure = code {
+                    try store.readData(plan: plan.planID, share: 0, of: 1) { bytes in
+                        if received == 0 { try world.stop() }
+                        received += bytes.count
+                    }
+                }
+                #expect(failure == .unavailable)
+                #expect(received < 40_000_000)
+            }
+        }
+    }
+
+    @Test func `a graceful stop does not wait for connections that are idle`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            let idle = try world.raw()
+            #expect(try idle.request("GET", "/v1").status == 200)
+            try world.stop()
+            #expect(try idle.more() == false)
+        }
+    }
+
+    @Test func `sixteen fetches at once stay within 512 MiB`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            for number in 0..<15 {
+                try world.write("part\(number).bin", content(seed: UInt64(number), count: 4 << 20))
+            }
+            try world.withRemote { _ = try world.push("team/project", $0) }
+            try world.withRemote { store in
+                let plan = try store.plan(PlanRequest(want: "team/project"))
+                let peak = Atomic<Int>(0)
+                try WorkerGroup.run(count: 16, name: "fetch") { _ in
+                    var decoder = RecordStreamDecoder(limits: .standard)
+                    var bytes: UInt64 = 0
+                    try store.readData(plan: plan.planID, share: 0, of: 1) { piece in
+                        try decoder.push(piece) { _ in }
+                        bytes += UInt64(piece.count)
+                        peak.max(try residentBytes(), ordering: .relaxed)
+                    }
+                    try decoder.finish()
+                    guard decoder.isEnded, bytes > 60 << 20 else {
+                        throw CASError(.dataLoss, "a stream is not whole")
+                    }
+                }
+                #expect(peak.load(ordering: .relaxed) < 512 << 20)
+            }
+        }
+    }
+
+    @Test func `a store cut off answers again on the same port, and a push goes on`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            try world.withRemote { store in
+                try world.write("a.txt", content(seed: 2, count: 300_000))
+                try world.push("team/project", store)
+                let port = world.port
+                let plan = try store.plan(PlanRequest(want: "team/project"))
+                try world.stop()
+                #expect(
+                    code { _ = try store.plan(PlanRequest(want: "team/project")) } == .unavailable)
+                try world.start(port: port)
+                // The plan is made again from its name; nothing of it was kept.
+                try world.withRemote { again in
+                    let retrying = RetryingStore(again)
+                    var received = 0
+                    try retrying.readData(plan: plan.planID, share: 0, of: 1) {
+                        received += $0.count
+                    }
+                    #expect(received > 300_000)
+                    #expect(
+                        try world.push("team/project", retrying).response?.outcome == .unchanged)
+                }
+            }
+        }
+    }
+}
