@@ -49,7 +49,9 @@ enum Destination {
         return root
     }
 
-    /// Opens `.cas`, created if need be. It ignores itself, so that no version control takes it up.
+    /// Opens `.cas`, created if need be.
+    ///
+    /// It ignores itself, so that no version control takes it up.
     static func openState(_ root: DirectoryHandle) throws -> DirectoryHandle {
         let name = Array(RestoreLayout.stateName.utf8)
         let directory = try make(name, in: root)

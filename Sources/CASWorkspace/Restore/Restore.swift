@@ -252,6 +252,11 @@ package final class Restore: Sendable {
         work.withLock { $0.needed.removeValue(forKey: digest) ?? [] }
     }
 
+    /// Gives back what was claimed and did not come whole, so that it is asked for again.
+    func unclaim(_ digest: Digest, _ places: [Place]) {
+        work.withLock { $0.needed[digest] = places }
+    }
+
     private func takeFromCache() throws {
         guard let cache else { return }
         let wanted = work.withLock { work in
@@ -286,7 +291,14 @@ package final class Restore: Sendable {
                 path: places.first.map { text($0) })
         }
         let touched = work.withLock { $0.touched }
-        for index in touched.sorted().reversed() { try setDirectoryAttributes(index) }
+        for index in touched.sorted().reversed() {
+            do {
+                try setDirectoryAttributes(index)
+            } catch let error as CASError where index == 0 && error.code == .permissionDenied {
+                // The destination itself may be another user's, as the root of a pod's volume is:
+                // we may write in it, its mode and time are its owner's.
+            }
+        }
         let marks = work.withLock { $0.marks.map { $0.map { $0 ?? .none } } }
         let bytes = RestoreState.encode(
             snapshotDigest, snapshot, messages: layout.messages(contents), marks: marks)
@@ -309,7 +321,9 @@ package final class Restore: Sendable {
         }
     }
 
-    /// The mode of a directory and, with attributes, its time. The owner can always use it.
+    /// The mode of a directory and, with attributes, its time.
+    ///
+    /// The owner can always use it.
     func directoryAttributes(
         _ node: RestoreLayout.Node
     ) -> (permissions: UInt16, modified: Timestamp?) {

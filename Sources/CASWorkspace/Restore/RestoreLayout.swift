@@ -87,8 +87,10 @@ struct RestoreLayout: Sendable {
     }
 }
 
-/// A modification time made from content, so that an edit always changes it: programs such as Python
-/// trust time and size. Between 2000 and 2020, the same everywhere.
+/// A modification time made from content, so that an edit always changes it: programs such as
+/// Python trust time and size.
+///
+/// Between 2000 and 2020, the same everywhere.
 enum DerivedTime {
     private static let start: Int64 = 946_684_800
     private static let span: UInt64 = 631_152_000

@@ -4,7 +4,9 @@ import CASFileSystem
 package import CASPack
 import CASTree
 
-/// Takes the records of one connection and writes files. One thread each.
+/// Takes the records of one connection and writes files.
+///
+/// One thread each.
 ///
 /// Small files are hashed in memory and then created; large ones go to a temporary name until the last
 /// chunk proved them whole.
@@ -62,7 +64,11 @@ package final class RestoreWorker {
     package func cancel() {
         // What stays behind is removed by the next fetch.
         if let temporary = large?.temporary { _ = try? restore.temporaries.removeFile(temporary) }
+        if let digest = large?.digest, let places = large?.places {
+            restore.unclaim(digest, places)
+        }
         large = nil
+        skipping = 0
         writer.flush()
     }
 
