@@ -122,7 +122,7 @@ package struct Reference: Hashable, Sendable, CustomStringConvertible {
         if hasScheme { rest = rest.dropFirst(6) }
         if let slash = rest.firstIndex(of: "/") {
             let first = rest[..<slash]
-            if hasScheme || first == "localhost" || first.contains(".") || first.contains(":") {
+            if hasScheme || Reference.isHost(first) {
                 host = String(first)
                 rest = rest[rest.index(after: slash)...]
             }
@@ -141,7 +141,7 @@ package struct Reference: Hashable, Sendable, CustomStringConvertible {
                     .invalidArgument, "'\(digestText)' is not a digest",
                     hint: "a digest is sha256: and 64 lower-case hexadecimal characters")
             }
-            guard RefName.isName(name) else { _ = try RefName(name: name); preconditionFailure() }
+            _ = try RefName(name: name)
             target = .digest(digest, name: name)
         } else if rest.hasPrefix(algorithm) {
             guard let digest = Digest(hexadecimal: rest.dropFirst(algorithm.count)) else {
@@ -164,6 +164,14 @@ package struct Reference: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Whether a first component is a host without `cas://` saying so.
+    private static func isHost(_ text: some StringProtocol) -> Bool {
+        text == "localhost" || text.contains(".") || text.contains(":")
+    }
+
     /// The reference as it would be typed.
-    package var description: String { host.map { "\($0)/\(path)" } ?? path }
+    package var description: String {
+        guard let host else { return path }
+        return Reference.isHost(host) ? "\(host)/\(path)" : "cas://\(host)/\(path)"
+    }
 }

@@ -9,6 +9,7 @@ enum Interruption {
     static func install() {
         // A reader that goes away is an error of write(2), not the end of a fetch.
         signal(SIGPIPE, SIG_IGN)
+        unblock([SIGINT, SIGTERM, SIGHUP])
         for number in [SIGINT, SIGTERM, SIGHUP] {
             signal(number) { number in
                 // Only calls that are safe in a signal handler: write and _exit.
@@ -20,6 +21,15 @@ enum Interruption {
                 _exit(128 + number)
             }
         }
+    }
+
+    /// Lets signals through that whoever started this process had blocked in the thread that did it, as
+    /// programs with worker threads do: Ctrl-C and the end of a pod would wait for ever.
+    private static func unblock(_ numbers: [Int32]) {
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in numbers { sigaddset(&signals, number) }
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     }
 
     /// Gives all signals back their meaning, for a program that takes this process's place.

@@ -110,7 +110,7 @@ import Testing
         try Snapshot.check(fixture, "no-server")
     }
 
-    @Test func `an interrupted fetch exits with 130 and goes on afterwards`() throws {
+    @Test func `an interrupted command says so and exits with 130`() throws {
         let fixture = try CommandLineFixture()
         try fixture.write("work/file", "x")
         let address = try fixture.serve("--store store")

@@ -31,6 +31,7 @@ import Testing
         "Logging": ["CASHTTP", "CASServer", "cas"],
         "NIOCore": ["CASHTTP", "CASClient", "CASServer"],
         "NIOPosix": ["CASHTTP", "CASClient", "CASServer"],
+        "NIOHTTPTypes": ["CASHTTP", "CASServer"],
         "NIOHTTP1": ["CASHTTP", "CASClient", "CASServer"],
         "NIOSSL": ["CASClient", "CASServer"],
         "NIOConcurrencyHelpers": ["CASHTTP", "CASClient", "CASServer"],
