@@ -212,6 +212,15 @@ package final class DirectoryHandle: Sendable {
         }
     }
 
+    /// Sets the permissions of an entry, which must be no symbolic link.
+    package func setPermissions(_ name: [UInt8], _ permissions: UInt16) throws {
+        try withName(name) { name, text in
+            _ = try SystemFailure.check("cannot set permissions", path: text()) {
+                fchmodat(descriptor, name, mode_t(permissions), 0)
+            }
+        }
+    }
+
     /// Calls `body` with a name as the C library wants it.
     private func withName<Result>(
         _ name: [UInt8], _ body: (UnsafePointer<CChar>, () -> String) throws -> Result

@@ -18,7 +18,7 @@ package enum SystemFailure {
         case EEXIST: .alreadyExists
         case EACCES, EPERM, EROFS: .permissionDenied
         case ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM, EFBIG: .resourceExhausted
-        case ELOOP, ENOTDIR, EISDIR, ENOTEMPTY, EXDEV, EBUSY, ETXTBSY: .failedPrecondition
+        case ELOOP, ENOTDIR, EISDIR, ENOTEMPTY, EXDEV, EMLINK, EBUSY, ETXTBSY: .failedPrecondition
         case EINVAL, ENAMETOOLONG: .invalidArgument
         case EIO: .dataLoss
         case EAGAIN, EINTR: .unavailable

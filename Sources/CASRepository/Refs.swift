@@ -141,9 +141,11 @@ extension Repository {
         }
     }
 
-    /// All tokens, without their secrets.
+    /// All tokens in the order in which they were made, without their secrets.
     package func tokens() throws -> [TokenRecord] {
-        try catalog.read { try $0.tokens() }
+        try catalog.read { try $0.tokens() }.sorted {
+            ($0.created, $0.name, $0.id.description) < ($1.created, $1.name, $1.id.description)
+        }
     }
 
     /// The token whose secret text this is; nil for a wrong, revoked or expired one.

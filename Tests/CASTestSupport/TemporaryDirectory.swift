@@ -8,8 +8,8 @@ package final class TemporaryDirectory: Sendable {
     package let path: String
 
     /// Creates an empty one.
-    package init(_ prefix: String = "cas-test-") throws {
-        path = try Host.makeTemporaryDirectory(in: "/tmp", prefix: prefix)
+    package init(in parent: String = "/tmp", _ prefix: String = "cas-test-") throws {
+        path = try Host.makeTemporaryDirectory(in: parent, prefix: prefix)
     }
 
     deinit { try? Host.removeTree(path) }

@@ -273,6 +273,54 @@ final class RestoreArea {
         try Array(text.utf8).withUnsafeBytes { try file.write($0) }
     }
 
+    /// Writes into a file where it lies, and gives it back the time that it had.
+    func overwrite(_ path: String, _ text: String) throws {
+        let parent = try parent(path)
+        let name = Array(FilePaths.name(path).utf8)
+        let status = try #require(try parent.status(name))
+        let file = try DiskFileSystem().open("\(destination)/\(path)", .readWrite)
+        try file.truncate(to: 0)
+        try Array(text.utf8).withUnsafeBytes { try file.append($0) }
+        file.close()
+        try parent.setModified(name, status.modified)
+    }
+
+    /// Changes a byte of a file and nothing else that can be seen.
+    func damage(_ path: String) throws {
+        let status = try #require(try DiskFileSystem().status(path))
+        let parent = try DirectoryHandle(path: FilePaths.parent(path))
+        let file = try DiskFileSystem().open(path, .readWrite)
+        var bytes = [UInt8](repeating: 0, count: Int(status.size))
+        _ = try bytes.withUnsafeMutableBytes { try file.read(at: 0, into: $0) }
+        bytes[bytes.count / 2] ^= 1
+        try file.truncate(to: 0)
+        try bytes.withUnsafeBytes { try file.append($0) }
+        file.close()
+        try parent.setModified(Array(FilePaths.name(path).utf8), status.modified)
+    }
+
+    /// How every file of the destination looks to the kernel.
+    func stamps() throws -> [String: FileStatus] {
+        var found: [String: FileStatus] = [:]
+        var pending: [[UInt8]] = [[]]
+        let root = try DirectoryHandle(path: destination)
+        while let path = pending.popLast() {
+            let handle = try #require(try root.open(beneath: path))
+            var names: [[UInt8]] = []
+            try handle.list { name, _ in names.append(Array(name)) }
+            for name in names where path.isEmpty ? name != Array(".cas".utf8) : true {
+                let entry = path.isEmpty ? name : path + [0x2f] + name
+                let status = try #require(try handle.status(name))
+                if status.kind == .directory {
+                    pending.append(entry)
+                } else {
+                    found[String(decoding: entry, as: UTF8.self)] = status
+                }
+            }
+        }
+        return found
+    }
+
     func link(_ path: String, _ target: String) throws {
         let parent = try parent(path)
         try parent.removeFile(Array(FilePaths.name(path).utf8))

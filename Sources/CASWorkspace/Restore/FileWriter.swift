@@ -76,11 +76,87 @@ final class FileWriter {
         _ temporary: [UInt8], _ file: borrowing OpenFile, to place: Restore.Place,
         _ wanted: FileAttributes
     ) throws {
+        guard try mayReplace(place, file) else {
+            try restore.temporaries.removeFile(temporary)
+            return
+        }
         try settle(file, place, wanted)
         try restore.temporaries.rename(
             temporary, to: try directory(place.directory), node(place).name.bytes)
         // A rename changes the time of the last change.
         remember(place, try file.status(), isAgain: true)
+    }
+
+    /// Makes a place a further name of a file of the cache; false where that can not be.
+    func link(_ place: Restore.Place, from folder: DirectoryHandle, _ name: [UInt8]) throws -> Bool
+    {
+        let parent = try directory(place.directory)
+        let final = node(place).name.bytes
+        do {
+            guard
+                let isLinked = try NodeCache.attempt({
+                    try folder.link(name, to: parent, final)
+                })
+            else { return try relink(place, parent, from: folder, name) }
+            if isLinked, let status = try parent.status(final) {
+                remember(place, status, isAgain: false)
+            }
+            return isLinked
+        } catch {
+            throw located(error, place)
+        }
+    }
+
+    /// The same where something stands there already.
+    private func relink(
+        _ place: Restore.Place, _ parent: DirectoryHandle, from folder: DirectoryHandle,
+        _ name: [UInt8]
+    ) throws -> Bool {
+        let final = node(place).name.bytes
+        let temporary = Array("\(Identifier.random())".utf8)
+        guard
+            try NodeCache.attempt({ try folder.link(name, to: restore.temporaries, temporary) })
+                == true
+        else { return false }
+        if try mayReplace(place, try restore.temporaries.openFile(temporary)) {
+            try restore.temporaries.rename(temporary, to: parent, final)
+            if let status = try parent.status(final) {
+                remember(place, status, isAgain: false)
+            }
+        }
+        // Renaming one name of a file over another does nothing, and leaves both.
+        try restore.temporaries.removeFile(temporary)
+        return true
+    }
+
+    /// Whether what stands at a place may go: always, but where it could be the user's. Then only the
+    /// beginning of the very content is what an interrupted restore left.
+    private func mayReplace(_ place: Restore.Place, _ file: borrowing OpenFile) throws -> Bool {
+        guard restore.isPerhapsHalf(place) else { return true }
+        let parent = try directory(place.directory)
+        guard let half = try parent.openFile(ifPresent: node(place).name.bytes) else { return true }
+        if try isBeginning(half, of: file) { return true }
+        return try restore.settle(
+            Conflict(
+                path: restore.path(place), reason: "not from an earlier fetch"))
+    }
+
+    private func isBeginning(
+        _ half: borrowing OpenFile, of whole: borrowing OpenFile
+    ) throws -> Bool {
+        let piece = 32 << 10
+        buffer.resize(to: 2 * piece)
+        var offset: UInt64 = 0
+        while true {
+            let first = UnsafeMutableRawBufferPointer(rebasing: buffer.mutableBytes[..<piece])
+            let second = UnsafeMutableRawBufferPointer(rebasing: buffer.mutableBytes[piece...])
+            let count = try half.read(at: offset, into: first)
+            guard try whole.read(at: offset, into: second) >= count,
+                first[..<count].elementsEqual(second[..<count])
+            else { return false }
+            if count < piece { return true }
+            offset += UInt64(count)
+        }
     }
 
     /// Sets mode and time, and remembers how the file looks then.
@@ -97,7 +173,7 @@ final class FileWriter {
     }
 
     private func remember(_ place: Restore.Place, _ status: FileStatus, isAgain: Bool) {
-        marks.append((place, RestoreState.Mark(status)))
+        marks.append((place, restore.mark(status)))
         touched.insert(place.directory)
         guard !isAgain else { return }
         written += 1

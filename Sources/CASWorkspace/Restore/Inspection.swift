@@ -3,97 +3,49 @@ import CASFileSystem
 import CASTree
 import Synchronization
 
-/// A file of the user's that is where the restore wants to write or remove.
-struct Conflict: Sendable {
-    let path: [UInt8]
-    let reason: String
-}
-
-/// Something that has to go.
-struct Removal: Sendable {
-    enum Kind: Sendable {
-        case file
-        case directory
-        /// Whatever it is, with everything in it: the user said `force`.
-        case anything
-    }
-    let path: [UInt8]
-    let kind: Kind
-}
-
 /// Looks at a destination: what of the new tree is there, what of the old one is in the way.
 ///
-/// Reads only. Every file that may stay is looked at with one lstat; content is read only where the
-/// look does not settle it.
+/// Changes nothing, but for directories of ours that nobody can look into. Every file that may stay is
+/// looked at with one lstat; content is read only where the look does not settle it.
 final class Inspection: Sendable {
-    enum DirectoryFinding: Sendable, Equatable {
-        case absent
-        case present(permissions: UInt16)
-    }
-
-    struct Findings: Sendable {
-        var needed: [Restore.Place] = []
-        var links: [(Int, [Int])] = []
-        var conflicts: [Conflict] = []
-        var removals: [Removal] = []
-        var directories: [DirectoryFinding] = []
-        var wrongAttributes: [Int] = []
-        var writes: Set<Int> = []
-        var kept = 0
-    }
-
     private let restore: Restore
-    private let old: RestoreState?
-    private let oldLayout: RestoreLayout?
-    private let interruptedLayout: RestoreLayout?
-    private let findings = Mutex(Findings())
+    private let history: DestinationHistory
+    private let findings = Mutex(InspectionFindings())
+    private let opened = Mutex<[(path: [UInt8], permissions: UInt16)]>([])
 
-    init(
-        _ restore: Restore, old: RestoreState?, _ oldLayout: RestoreLayout?,
-        _ interruptedLayout: RestoreLayout?
-    ) throws {
+    init(_ restore: Restore, _ history: DestinationHistory) {
         self.restore = restore
-        self.old = old
-        self.oldLayout = oldLayout
-        self.interruptedLayout = interruptedLayout
+        self.history = history
     }
 
-    func run() throws -> Findings {
-        let count = restore.layout.nodes.count
+    func run() throws -> InspectionFindings {
+        let layout = restore.layout
         findings.withLock {
-            $0.directories = [DirectoryFinding](repeating: .absent, count: count)
+            $0.directories = [DirectoryFinding](repeating: .absent, count: layout.nodes.count)
         }
         // A destination without any entry needs no looks at all.
-        if try isEmpty() {
-            findings.withLock { findings in
-                for (index, node) in restore.layout.nodes.enumerated() {
-                    for file in node.directory.files.indices {
-                        findings.needed.append(Restore.Place(directory: index, file: file))
-                    }
-                    if !node.directory.symlinks.isEmpty {
-                        findings.links.append((index, Array(node.directory.symlinks.indices)))
-                    }
-                }
-                findings.wrongAttributes = [0]
-            }
-            return findings.withLock { $0 }
-        }
-        let cursor = SharedCursor(count: count)
+        if try isEmpty() { return everything() }
+        try openClosed()
+        let cursor = SharedCursor(count: layout.nodes.count)
         try WorkerGroup.run(count: restore.options.workers, name: "inspect") { _ in
-            let inspector = DirectoryInspector(self.restore)
+            let inspector = DirectoryInspector(self.restore, self.history)
             while let index = cursor.take() {
-                let parent = self.restore.layout.nodes[index].parent
-                let found = try inspector.inspect(
-                    index, self.history(index), above: self.history(parent))
-                self.findings.withLock { $0.merge(found, index) }
+                let found = try inspector.inspect(index)
+                self.findings.withLock {
+                    $0.merge(found, index, parent: layout.nodes[index].parent)
+                }
             }
         }
         try inspectOld()
-        return findings.withLock { $0 }
+        let isKeeping = restore.options.keep && !restore.options.force
+        return findings.withLock { findings in
+            findings.dropBlocked(layout, keeping: isKeeping)
+            return findings
+        }
     }
 
     private func isEmpty() throws -> Bool {
-        guard old == nil, interruptedLayout == nil else { return false }
+        guard history.isEmpty else { return false }
         var isEmpty = true
         try restore.root.list { name, _ in
             if !name.elementsEqual(RestoreLayout.stateName.utf8) { isEmpty = false }
@@ -101,66 +53,92 @@ final class Inspection: Sendable {
         return isEmpty
     }
 
-    /// What earlier restores put, or were about to put, into a directory.
-    private func history(_ index: Int) -> DirectoryHistory {
-        let path = restore.layout.nodes[index].path
-        var history = DirectoryHistory()
-        if let oldLayout, let position = oldLayout.byPath[path] {
-            history.old = oldLayout.nodes[position]
-            if let marks = old?.marks, position < marks.count { history.marks = marks[position] }
+    private func everything() -> InspectionFindings {
+        findings.withLock { findings in
+            for (index, node) in restore.layout.nodes.enumerated() {
+                for file in node.directory.files.indices {
+                    findings.needed.append(Restore.Place(directory: index, file: file))
+                }
+                if !node.directory.symlinks.isEmpty {
+                    findings.links.append((index, Array(node.directory.symlinks.indices)))
+                }
+            }
+            findings.wrongAttributes = [0]
+            return findings
         }
-        if let layout = interruptedLayout, let position = layout.byPath[path] {
-            history.interrupted = layout.nodes[position]
-        }
-        return history
     }
+
+    // MARK: - Directories that are closed even to their owner
+
+    /// Opens directories of ours whose own mode keeps us from looking into them; `finish` closes them.
+    private func openClosed() throws {
+        for layout in [history.old, history.interrupted].compactMap({ $0 }) {
+            for node in layout.nodes.dropFirst() {
+                guard let own = node.attributes?.own, own.permissions & 0o500 != 0o500,
+                    let parent = try restore.root.open(beneath: PathBytes.parent(node.path)),
+                    let status = try parent.status(node.name), status.kind == .directory,
+                    status.permissions & 0o700 != 0o700
+                else { continue }
+                try parent.setPermissions(node.name, status.permissions | 0o700)
+                opened.withLock { $0.append((node.path, status.permissions)) }
+            }
+        }
+    }
+
+    /// Closes again what `openClosed` opened: the restore does not take place.
+    func closeAgain() throws {
+        for (path, permissions) in opened.withLock({ $0 }).reversed() {
+            try restore.root.open(beneath: path)?.setPermissions(permissions)
+        }
+    }
+
+    // MARK: - What is no longer wanted
 
     /// Finds what the old trees have and the new one has not.
     private func inspectOld() throws {
-        for (layout, isOld) in [(oldLayout, old?.marks), (interruptedLayout, nil)] {
-            guard let layout else { continue }
-            for index in layout.nodes.indices {
-                let node = layout.nodes[index]
+        let inspector = DirectoryInspector(restore, history)
+        var seen: Set<[UInt8]> = []
+        for layout in [history.old, history.interrupted].compactMap({ $0 }) {
+            for node in layout.nodes where seen.insert(node.path).inserted {
+                let known = history.directory(node.path)
                 let present = restore.layout.byPath[node.path].map { restore.layout.nodes[$0] }
-                if present?.digest == node.digest { continue }
+                if let present, known.old?.digest ?? present.digest == present.digest,
+                    known.interrupted?.digest ?? present.digest == present.digest
+                {
+                    continue
+                }
                 guard let directory = try restore.root.open(beneath: node.path) else { continue }
-                let marks = isOld.flatMap { index < $0.count ? $0[index] : nil }
-                try inspectOld(node, present, directory, marks)
+                for name in known.names
+                where present?.directory.file(name) == nil
+                    && present?.directory.symlink(name) == nil
+                {
+                    try inspectOld(name, node.path, known, directory, inspector)
+                }
+                for name in known.directoryNames where present?.directory.directory(name) == nil {
+                    add(Removal(path: PathBytes.join(node.path, name.bytes), kind: .directory))
+                }
             }
         }
     }
 
     private func inspectOld(
-        _ node: RestoreLayout.Node, _ present: RestoreLayout.Node?, _ directory: DirectoryHandle,
-        _ marks: [RestoreState.Mark]?
+        _ name: EntryName, _ parent: [UInt8], _ known: DirectoryHistory,
+        _ directory: DirectoryHandle, _ inspector: DirectoryInspector
     ) throws {
-        let inspector = DirectoryInspector(restore)
-        for (position, file) in node.directory.files.enumerated() {
-            if present?.directory.file(file.name) != nil { continue }
-            guard let status = try directory.status(file.name.bytes) else { continue }
-            let path = PathBytes.join(node.path, file.name.bytes)
-            let mark = marks.flatMap { position < $0.count ? $0[position] : nil }
-            if mark == RestoreState.Mark.none { continue }
-            let isOurs =
-                try status.kind == .regular
-                && (mark == RestoreState.Mark(status)
-                    || inspector.hash(directory, file.name.bytes, status) == file.digest)
-            if isOurs {
-                add(Removal(path: path, kind: .file))
-            } else {
-                conflict(
-                    path, "changed since it was fetched, and the new snapshot has no such file")
-            }
-        }
-        for link in node.directory.symlinks where present?.directory.symlink(link.name) == nil {
-            guard let status = try directory.status(link.name.bytes), status.kind == .symlink,
-                try directory.readLink(link.name.bytes) == link.target
-            else { continue }
-            add(Removal(path: PathBytes.join(node.path, link.name.bytes), kind: .file))
-        }
-        for child in node.directory.directories
-        where present?.directory.directory(child.name) == nil {
-            add(Removal(path: PathBytes.join(node.path, child.name.bytes), kind: .directory))
+        // A file that the user kept instead of ours is his for good.
+        if let mark = known.mark(name)?.mark, mark == .none { return }
+        guard let status = try directory.status(name.bytes) else { return }
+        let path = PathBytes.join(parent, name.bytes)
+        if try inspector.isOurs(name, status, known, directory) {
+            add(Removal(path: path, kind: .file))
+        } else if let begun = known.begun(name) {
+            // Never finished: as long as a whole one, it can only be the user's, and stays.
+            guard status.kind == .regular, status.size < begun.size else { return }
+            conflict(path, "not from an earlier fetch, or left half-written by an interrupted one")
+        } else if known.old?.directory.file(name) != nil
+            || known.old?.directory.symlink(name) != nil
+        {
+            conflict(path, "changed since it was fetched, and the new snapshot has no such file")
         }
     }
 
@@ -175,21 +153,5 @@ final class Inspection: Sendable {
                 findings.removals.append(Removal(path: path, kind: .anything))
             }
         }
-    }
-}
-
-extension Inspection.Findings {
-    fileprivate mutating func merge(_ found: DirectoryFindings, _ index: Int) {
-        directories[index] = found.directory
-        needed += found.needed.map { Restore.Place(directory: index, file: $0) }
-        if !found.links.isEmpty { links.append((index, found.links)) }
-        conflicts += found.conflicts
-        removals += found.removals
-        kept += found.kept
-        if found.hasWrongAttributes { wrongAttributes.append(index) }
-        if !found.needed.isEmpty || !found.links.isEmpty || !found.removals.isEmpty {
-            writes.insert(index)
-        }
-        if found.directory == .absent { writes.insert(index) }
     }
 }

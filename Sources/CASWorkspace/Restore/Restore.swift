@@ -26,8 +26,7 @@ package final class Restore: Sendable {
     let cache: NodeCache?
     private let lock: FileLock
     private let path: String
-    private let old: RestoreState?
-    private let interrupted: RestoreState?
+    private let history: DestinationHistory
     let work = Mutex(Work())
 
     /// The limits on what is accepted.
@@ -37,6 +36,8 @@ package final class Restore: Sendable {
     struct Work {
         var marks: [[RestoreState.Mark?]] = []
         var needed: [Digest: [Place]] = [:]
+        /// Places where a file of an interrupted restore may stand, or one of the user's.
+        var halves: Set<Place> = []
         var touched: Set<Int> = []
         var summary = RestoreSummary()
     }
@@ -64,8 +65,7 @@ package final class Restore: Sendable {
         }
         self.lock = lock
         temporaries = try Destination.openTemporaries(stateDirectory)
-        old = state.complete
-        interrupted = state.interrupted
+        history = try DestinationHistory(state, limits: options.limits)
         cache = try options.cacheDirectory.map { try NodeCache($0) }
         work.withLock { work in
             work.marks = layout.nodes.map {
@@ -79,30 +79,41 @@ package final class Restore: Sendable {
     /// Compares the destination with the old and the new tree, refuses conflicts, removes what is no
     /// longer wanted, makes directories and links, and takes from the cache what it has.
     package func prepare() throws -> RestorePlan {
-        let oldLayout = try old.map {
-            try RestoreLayout($0.snapshot, $0.contents, limits: options.limits)
-        }
-        let interruptedLayout = try interrupted.map {
-            try RestoreLayout($0.snapshot, $0.contents, limits: options.limits)
-        }
-        let inspection = try Inspection(self, old: old, oldLayout, interruptedLayout)
-        let findings = try inspection.run()
-        try settle(findings.conflicts)
+        let findings = try inspect()
         try markIncomplete()
-        try remove(findings.removals)
-        try makeDirectories(findings)
-        try makeLinks(findings)
+        try change(findings)
         work.withLock { work in
+            for (place, mark) in findings.marks { work.marks[place.directory][place.file] = mark }
             for place in findings.needed {
                 let digest = layout.nodes[place.directory].directory.files[place.file].digest
                 work.needed[digest, default: []].append(place)
             }
+            work.halves = findings.halves
             work.summary.files = layout.nodes.reduce(0) { $0 + $1.directory.files.count }
-            work.summary.kept = findings.kept
+            work.summary.kept =
+                findings.marks.count + findings.mends.reduce(0) { $0 + $1.mends.count }
         }
         try makeEmptyFiles()
         try takeFromCache()
         return plan()
+    }
+
+    /// Looks at everything before anything is changed; throws where the user's files are in the way.
+    private func inspect() throws -> InspectionFindings {
+        let inspection = Inspection(self, history)
+        do {
+            let findings = try inspection.run()
+            try settle(findings.conflicts)
+            return findings
+        } catch {
+            // What kept the restore from taking place is what the user has to hear of.
+            do { try inspection.closeAgain() } catch let second as CASError {
+                guard var first = error as? CASError else { throw error }
+                first.cause = first.cause ?? second
+                throw first
+            }
+            throw error
+        }
     }
 
     private func plan() -> RestorePlan {
@@ -115,7 +126,7 @@ package final class Restore: Sendable {
             return RestorePlan(
                 blobs: Array(work.needed.keys), bytes: bytes,
                 isWhole: work.summary.kept == 0 && work.summary.cached == 0
-                    && work.summary.left.isEmpty && old == nil)
+                    && work.summary.left.isEmpty && history.old == nil)
         }
     }
 
@@ -125,8 +136,12 @@ package final class Restore: Sendable {
         let names = conflicts.map { "\(PathText.printable($0.path)) (\($0.reason))" }
         if options.force || options.keep {
             work.withLock { work in
-                if options.force { work.summary.overwritten = names.sorted() }
-                if options.keep, !options.force { work.summary.left = names.sorted() }
+                if options.force {
+                    work.summary.overwritten = (work.summary.overwritten + names).sorted()
+                }
+                if options.keep, !options.force {
+                    work.summary.left = (work.summary.left + names).sorted()
+                }
             }
             return
         }
@@ -138,37 +153,22 @@ package final class Restore: Sendable {
             hint: "--force overwrites them, --keep leaves them as they are", path: path)
     }
 
+    /// Whether a file of the user's met late may go; throws where nothing was said about such files.
+    func settle(_ conflict: Conflict) throws -> Bool {
+        try settle([conflict])
+        return options.force
+    }
+
+    /// Whether what stands at a place is to be looked at before it is replaced.
+    func isPerhapsHalf(_ place: Place) -> Bool {
+        work.withLock { $0.halves.contains(place) }
+    }
+
     /// Leaves word of what is about to be written, for the next run if this one is interrupted.
     private func markIncomplete() throws {
         let bytes = RestoreState.encode(
             snapshotDigest, snapshot, messages: layout.messages(contents), marks: [])
         try Destination.write(bytes, "next", in: stateDirectory, temporaries)
-    }
-
-    private func remove(_ removals: [Removal]) throws {
-        // Deepest first, so that directories are empty when their turn comes.
-        for removal in removals.sorted(by: { $0.path.count > $1.path.count }) {
-            let parent = try root.open(beneath: PathBytes.parent(removal.path))
-            guard let parent else { continue }
-            let name = PathBytes.name(removal.path)
-            switch removal.kind {
-            case .file:
-                if try parent.removeFile(name) { work.withLock { $0.summary.removed += 1 } }
-            case .directory:
-                do {
-                    try parent.removeDirectory(name)
-                } catch let error as CASError
-                    where error.code == .failedPrecondition
-                    || error.code == .alreadyExists || error.code == .internalError
-                {
-                    // Something of the user's is in it: it stays.
-                    continue
-                }
-            case .anything:
-                try Host.removeTree(name, in: parent)
-            }
-            if let index = layout.byPath[PathBytes.parent(removal.path)] { touch(index) }
-        }
     }
 
     /// Remembers how a file looks now that it is right.
@@ -180,26 +180,6 @@ package final class Restore: Sendable {
         work.withLock { _ = $0.touched.insert(directory) }
     }
 
-    private func makeDirectories(_ findings: Inspection.Findings) throws {
-        for index in layout.nodes.indices.dropFirst() {
-            let node = layout.nodes[index]
-            switch findings.directories[index] {
-            case .absent:
-                let parent = try handle(node.parent)
-                try parent.createDirectory(node.name, permissions: 0o700)
-                touch(index)
-                touch(node.parent)
-            case .present(let permissions):
-                // Writable while we write; the right bits come at the end.
-                if permissions & 0o700 != 0o700, findings.writes.contains(index) {
-                    try handle(index).setPermissions(permissions | 0o700)
-                    touch(index)
-                }
-            }
-        }
-        for index in findings.wrongAttributes { touch(index) }
-    }
-
     /// Opens a directory of the tree.
     func handle(_ index: Int) throws -> DirectoryHandle {
         guard let handle = try root.open(beneath: layout.nodes[index].path) else {
@@ -208,22 +188,6 @@ package final class Restore: Sendable {
                 hint: "fetch again", path: PathText.printable(layout.nodes[index].path))
         }
         return handle
-    }
-
-    private func makeLinks(_ findings: Inspection.Findings) throws {
-        for (index, positions) in findings.links {
-            let node = layout.nodes[index]
-            let parent = try handle(index)
-            for position in positions {
-                let link = node.directory.symlinks[position]
-                try parent.removeFile(link.name.bytes)
-                try parent.createSymlink(link.name.bytes, target: link.target)
-                if let attributes = node.attributes, !options.reproducible {
-                    try parent.setModified(link.name.bytes, attributes.symlinks[position])
-                }
-            }
-            touch(index)
-        }
     }
 
     /// Empty files need no data.
@@ -268,10 +232,10 @@ package final class Restore: Sendable {
             while let index = found.take() {
                 let digest = wanted[index].digest
                 let places = self.places(digest)
-                guard try cache.restore(digest, places, writer) else { continue }
+                let rest = try cache.restore(digest, places, writer)
                 self.work.withLock { work in
-                    work.needed[digest] = nil
-                    work.summary.cached += places.count
+                    work.needed[digest] = rest.isEmpty ? nil : rest
+                    work.summary.cached += places.count - rest.count
                 }
             }
             writer.flush()
@@ -316,60 +280,42 @@ package final class Restore: Sendable {
         if status.permissions != wanted.permissions {
             try directory.setPermissions(wanted.permissions)
         }
-        if let modified = wanted.modified, status.modified != modified {
-            try directory.setModified(modified)
-        }
+        if status.modified != wanted.modified { try directory.setModified(wanted.modified) }
     }
 
-    /// The mode of a directory and, with attributes, its time.
-    ///
-    /// The owner can always use it.
+    /// The mode of a directory, and its time.
     func directoryAttributes(
         _ node: RestoreLayout.Node
-    ) -> (permissions: UInt16, modified: Timestamp?) {
+    ) -> (permissions: UInt16, modified: Timestamp) {
         guard !options.reproducible, let attributes = node.attributes else {
             return (0o755, DerivedTime.of(node.digest))
         }
         return (attributes.own.permissions, attributes.own.modified)
     }
 
-    /// A place's path for a person.
-    func text(_ place: Place) -> String {
+    /// The time of a link.
+    func linkModified(_ node: RestoreLayout.Node, _ position: Int) -> Timestamp {
+        guard !options.reproducible, let attributes = node.attributes else {
+            return DerivedTime.of(Digest.of(node.directory.symlinks[position].target))
+        }
+        return attributes.symlinks[position]
+    }
+
+    /// How a file looks now, to be recognised by the next restore.
+    ///
+    /// A linked one changes whenever another name of it comes or goes.
+    func mark(_ status: FileStatus) -> RestoreState.Mark {
+        var mark = RestoreState.Mark(status)
+        if options.link { mark.changed = RestoreState.Mark.none.changed }
+        return mark
+    }
+
+    /// The path of a place.
+    func path(_ place: Place) -> [UInt8] {
         let node = layout.nodes[place.directory]
-        let name = node.directory.files[place.file].name.bytes
-        return PathText.printable(PathBytes.join(node.path, name))
-    }
-}
-
-/// Numbers that several threads share out.
-final class SharedCursor: Sendable {
-    private let next: Atomic<Int>
-    private let count: Int
-
-    init(count: Int) {
-        next = Atomic(0)
-        self.count = count
+        return PathBytes.join(node.path, node.directory.files[place.file].name.bytes)
     }
 
-    func take() -> Int? {
-        let index = next.add(1, ordering: .relaxed).oldValue
-        return index < count ? index : nil
-    }
-}
-
-/// Operations on paths as bytes.
-enum PathBytes {
-    static func parent(_ path: [UInt8]) -> [UInt8] {
-        guard let slash = path.lastIndex(of: 0x2f) else { return [] }
-        return Array(path[..<slash])
-    }
-
-    static func name(_ path: [UInt8]) -> [UInt8] {
-        guard let slash = path.lastIndex(of: 0x2f) else { return path }
-        return Array(path[(slash + 1)...])
-    }
-
-    static func join(_ path: [UInt8], _ name: [UInt8]) -> [UInt8] {
-        path.isEmpty ? name : path + [0x2f] + name
-    }
+    /// A place's path for a person.
+    func text(_ place: Place) -> String { PathText.printable(path(place)) }
 }

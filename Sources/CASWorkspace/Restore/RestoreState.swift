@@ -30,6 +30,13 @@ package struct RestoreState: Sendable {
             self.changed = changed
         }
 
+        /// Whether a file looks as it did; content need not be read then.
+        func matches(_ status: FileStatus) -> Bool {
+            inode != 0 && inode == status.inode && size == status.size
+                && modified == status.modified
+                && (changed == Mark.none.changed || changed == status.changed)
+        }
+
         /// A file that is not as the snapshot says, because the user wanted to keep his.
         static let none = Mark(
             inode: 0, size: 0, modified: Timestamp(seconds: 0), changed: Timestamp(seconds: 0))
@@ -48,6 +55,31 @@ package struct RestoreState: Sendable {
     /// Marks of the files of each directory, in pre-order; none for the target of a restore that did
     /// not finish.
     let marks: [[Mark]]
+    /// When the state was written.
+    private var written = Timestamp(seconds: 0)
+
+    /// The marks, but for those of files that changed in the last moment before the state was
+    /// written: one that was edited within a step of the clock would look the same.
+    ///
+    /// Both times come from one file system, so that a step is all there is between them: 4 or 10 ms
+    /// where it stores nanoseconds, up to two seconds where it does not.
+    var trustedMarks: [[Mark]] {
+        marks.map { list in
+            list.map { mark in
+                var mark = mark
+                if mark.changed != Mark.none.changed, isRacy(mark.changed) { mark.inode = 0 }
+                return mark
+            }
+        }
+    }
+
+    private func isRacy(_ changed: Timestamp) -> Bool {
+        let seconds = written.seconds.subtractingReportingOverflow(changed.seconds)
+        if seconds.overflow || seconds.partialValue > 3 { return changed > written }
+        let step: Int64 = changed.nanoseconds == 0 ? 2_000_000_000 : 20_000_000
+        return seconds.partialValue * 1_000_000_000 + Int64(written.nanoseconds)
+            <= Int64(changed.nanoseconds) + step
+    }
 
     /// Encodes what was restored.
     static func encode(
@@ -85,10 +117,13 @@ package struct RestoreState: Sendable {
 
     /// Reads a state file; nil if there is none that can be used.
     static func load(_ path: String, limits: Limits) -> RestoreState? {
-        guard let bytes = try? DiskFileSystem().read(path, maximumBytes: maximumBytes) else {
-            return nil
-        }
-        return try? bytes.withUnsafeBytes { try RestoreState($0, limits) }
+        // Whatever keeps it from being read: files are then compared by content.
+        guard let status = try? DiskFileSystem().status(path),
+            let bytes = try? DiskFileSystem().read(path, maximumBytes: maximumBytes),
+            var state = try? bytes.withUnsafeBytes({ try RestoreState($0, limits) })
+        else { return nil }
+        state.written = status.modified
+        return state
     }
 
     private init?(_ bytes: UnsafeRawBufferPointer, _ limits: Limits) throws {

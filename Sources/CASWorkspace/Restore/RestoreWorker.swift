@@ -30,13 +30,11 @@ package final class RestoreWorker {
     private var large: Large?
     /// Chunks of a blob that nobody needs and that therefore only pass by.
     private var skipping = 0
-    private let isCached: Bool
 
     init(_ restore: Restore) throws {
         self.restore = restore
         writer = try FileWriter(restore)
         decompressor = try Decompressor()
-        isCached = restore.cache != nil
     }
 
     /// Takes one record; throws `dataLoss` for content that is not what its digest says.
@@ -99,7 +97,7 @@ package final class RestoreWorker {
         guard hasher.finish() == digest else { throw wrong(digest, first) }
         try check(size: UInt64(content.count), digest, places)
         for place in places { try writer.write(content, to: place) }
-        if isCached { try restore.cache?.insert(digest, content) }
+        try restore.cache?.keep(digest, places, writer) { try $0.write(content) }
     }
 
     // MARK: - Large files
@@ -160,11 +158,13 @@ package final class RestoreWorker {
                     place, restore.layout.attributes(place, restore.options)
                 ) { try copy(done.file, to: $0) }
             }
-            if isCached { try restore.cache?.insert(done.digest) { try copy(done.file, to: $0) } }
             let place = done.places[0]
             try writer.rename(
                 done.temporary, done.file, to: place,
                 restore.layout.attributes(place, restore.options))
+            try restore.cache?.keep(done.digest, done.places, writer) {
+                try copy(done.file, to: $0)
+            }
         } catch {
             try restore.temporaries.removeFile(done.temporary)
             throw error

@@ -1,0 +1,104 @@
+import CASCore
+import CASFileSystem
+import CASTree
+import Synchronization
+
+/// What a restore changes before the data comes.
+extension Restore {
+    /// Removes what is no longer wanted, makes directories and links, and sets modes and times right.
+    func change(_ findings: InspectionFindings) throws {
+        try remove(findings.removals)
+        try makeDirectories(findings)
+        try makeLinks(findings)
+        try mend(findings)
+    }
+
+    private func remove(_ removals: [Removal]) throws {
+        // Deepest first, so that directories are empty when their turn comes.
+        for removal in removals.sorted(by: { $0.path.count > $1.path.count }) {
+            let parent = try root.open(beneath: PathBytes.parent(removal.path))
+            guard let parent else { continue }
+            let name = PathBytes.name(removal.path)
+            switch removal.kind {
+            case .file:
+                if try parent.removeFile(name) { work.withLock { $0.summary.removed += 1 } }
+            case .directory:
+                do {
+                    try parent.removeDirectory(name)
+                } catch let error as CASError
+                    where error.code == .failedPrecondition
+                    || error.code == .alreadyExists || error.code == .internalError
+                {
+                    // Something of the user's is in it: it stays.
+                    continue
+                }
+            case .anything:
+                try Host.removeTree(name, in: parent)
+            }
+            if let index = layout.byPath[PathBytes.parent(removal.path)] { touch(index) }
+        }
+    }
+
+    private func makeDirectories(_ findings: InspectionFindings) throws {
+        for index in layout.nodes.indices.dropFirst() {
+            let node = layout.nodes[index]
+            switch findings.directories[index] {
+            case .blocked: continue
+            case .absent:
+                let parent = try handle(node.parent)
+                try parent.createDirectory(node.name, permissions: 0o700)
+                touch(index)
+                touch(node.parent)
+            case .present(let permissions):
+                // Writable while we write; the right bits come at the end.
+                if permissions & 0o700 != 0o700, findings.writes.contains(index) {
+                    try handle(index).setPermissions(permissions | 0o700)
+                    touch(index)
+                }
+            }
+        }
+        for index in findings.wrongAttributes { touch(index) }
+    }
+
+    private func makeLinks(_ findings: InspectionFindings) throws {
+        for (index, positions) in findings.links {
+            let node = layout.nodes[index]
+            let parent = try handle(index)
+            for position in positions {
+                let link = node.directory.symlinks[position]
+                try parent.removeFile(link.name.bytes)
+                try parent.createSymlink(link.name.bytes, target: link.target)
+                try parent.setModified(link.name.bytes, linkModified(node, position))
+            }
+            touch(index)
+        }
+    }
+
+    /// Gives files and links whose content is right the mode and the time that they should have.
+    private func mend(_ findings: InspectionFindings) throws {
+        for (index, mends) in findings.mends {
+            let parent = try handle(index)
+            for mend in mends {
+                let place = Place(directory: index, file: mend.file)
+                let name = layout.nodes[index].directory.files[mend.file].name.bytes
+                let wanted = layout.attributes(place, options)
+                if mend.status.permissions != wanted.permissions {
+                    try parent.setPermissions(name, wanted.permissions)
+                }
+                if mend.status.modified != wanted.modified {
+                    try parent.setModified(name, wanted.modified)
+                }
+                guard let status = try parent.status(name) else { continue }
+                setMark(place, mark(status))
+            }
+        }
+        for (index, positions) in findings.linkTimes {
+            let node = layout.nodes[index]
+            let parent = try handle(index)
+            for position in positions {
+                try parent.setModified(
+                    node.directory.symlinks[position].name.bytes, linkModified(node, position))
+            }
+        }
+    }
+}
