@@ -352,7 +352,7 @@ extension SourceFile {
     /// A file that the scan found.
     init(_ file: PendingFile) {
         self.init(
-            path: { file.path }, open: { try file.open() },
+            previous: file.previous, path: { file.path }, open: { try file.open() },
             finish: { file.finish(digest: $0, size: $1, status: $2) },
             vanish: { file.markVanished() })
     }
@@ -360,7 +360,7 @@ extension SourceFile {
     /// A file that the store lacks although the stat cache knows its digest.
     init(_ path: [UInt8], _ digest: Digest, _ root: DirectoryHandle) {
         self.init(
-            path: { path }, open: { try root.openFile(beneath: path) },
+            previous: nil, path: { path }, open: { try root.openFile(beneath: path) },
             finish: { _, _, _ in }, vanish: {})
     }
 }

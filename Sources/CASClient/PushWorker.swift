@@ -8,6 +8,8 @@ import CASWorkspace
 
 /// A file to be read: found by the scan, or asked for by the store afterwards.
 struct SourceFile {
+    /// The digest that it had when it was pushed last; nil if it was not, or has to be sent anyway.
+    let previous: Digest?
     let path: () -> [UInt8]
     let open: () throws -> OpenFile
     let finish: (Digest, UInt64, FileStatus) -> Void
@@ -107,12 +109,21 @@ final class PushWorker {
         let digest = hasher.finish()
         source.finish(digest, before.size, before)
         context.counters.add(files: 1, bytes: before.size)
-        if count == 0 { return true }
+        if try count == 0 || isKnown(digest, source) {
+            raw.resize(to: start)
+            return true
+        }
         items.append(Item(digest: digest, range: start..<start + count, path: source.path))
         if raw.count >= PushWorker.batchBytes || items.count >= PushWorker.batchFiles {
             try sendBatch()
         }
         return true
+    }
+
+    /// Whether a file is what it was when the store acknowledged this workspace. Should the store have
+    /// lost it since, the commit says so.
+    private func isKnown(_ digest: Digest, _ source: SourceFile) throws -> Bool {
+        try source.previous == digest && context.hasBase()
     }
 
     // MARK: - Small files
@@ -187,6 +198,7 @@ final class PushWorker {
         else { return false }
         source.finish(digest, before.size, before)
         context.counters.add(files: 1)
+        if try isKnown(digest, source) { return true }
         let (isMissing, chunks) = try ask(digest, list)
         guard isMissing, context.claim(digest) else { return true }
         let lacking = zip(list.terms, chunks).reduce(UInt64(0)) {

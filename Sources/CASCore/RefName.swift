@@ -117,6 +117,13 @@ package struct Reference: Hashable, Sendable, CustomStringConvertible {
 
     /// Parses a reference; throws `invalidArgument`.
     package init(_ text: String) throws {
+        if text.hasPrefix("/") || text.hasPrefix("./") || text.hasPrefix("../") || text == "."
+            || text == ".." || text.hasPrefix("~")
+        {
+            throw CASError(
+                .invalidArgument, "'\(text)' is a path, and a ref or digest is wanted here",
+                hint: "a ref is NAME[:TAG]; cas ls lists what there is")
+        }
         var rest = Substring(text)
         let hasScheme = rest.hasPrefix("cas://")
         if hasScheme { rest = rest.dropFirst(6) }

@@ -149,7 +149,7 @@ package final class Restore: Sendable {
         let more = names.count > 10 ? "\n  and \(names.count - 10) more" : ""
         throw CASError(
             .failedPrecondition,
-            "\(names.count) of your own files are in the way; nothing was changed:\n  \(shown)\(more)",
+            "\(names.count) of your own files \(names.count == 1 ? "is" : "are") in the way; nothing was changed:\n  \(shown)\(more)",
             hint: "--force overwrites them, --keep leaves them as they are", path: path)
     }
 

@@ -250,11 +250,11 @@ extension DirectoryScanner {
             nameOffset: directory.names.count, nameCount: name.count, status: status)
         directory.names.append(contentsOf: name)
         if status.device != directory.device { record.forbidCaching() }
-        if let digest = cached?.digest(
+        if let known = cached?.digest(
             of: UnsafeRawBufferPointer(name), record, device: status.device)
         {
-            record.digest = digest
-            record.state = .cached
+            record.digest = known.digest
+            if known.isSame { record.state = .cached }
         }
         records.append(record)
         statuses.append(status)

@@ -13,6 +13,8 @@ package struct PendingFile: Sendable {
     private let handles: HandleCache
     /// What it was when it was listed.
     package let status: FileStatus
+    /// The digest that it had at the last scan; nil for a new file.
+    package let previous: Digest?
 
     init(
         directory: ScannedDirectory, position: Int, status: FileStatus, handles: HandleCache
@@ -21,6 +23,8 @@ package struct PendingFile: Sendable {
         self.position = position
         self.status = status
         self.handles = handles
+        let known = directory.files[position].digest
+        previous = known == .zero ? nil : known
     }
 
     /// Its number in the scan, as `ScannedTree` takes it.

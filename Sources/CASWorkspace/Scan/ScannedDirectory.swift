@@ -26,6 +26,7 @@ struct FileRecord {
     var changedSeconds: Int64
     var size: UInt64
     var inode: UInt64
+    /// Of its content; while that is pending, what the stat cache knew of earlier content, or zero.
     var digest: Digest
 
     init(nameOffset: Int, nameCount: Int, status: FileStatus) {
@@ -43,7 +44,7 @@ struct FileRecord {
     }
 
     /// Keeps the file out of the stat cache: its time of change lies in no past.
-    mutating func forbidCaching() { changedSeconds = .max }
+    mutating func forbidCaching() { changedSeconds = StatCache.noTime }
 
     var modified: Timestamp {
         Timestamp(seconds: modifiedSeconds, nanoseconds: modifiedNanoseconds)

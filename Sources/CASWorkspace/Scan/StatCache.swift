@@ -17,6 +17,9 @@ package final class StatCache: @unchecked Sendable {
     /// Bytes of a directory's record before its entries.
     static let directoryBytes = 20
 
+    /// In the place of a time of change: the file has to be hashed again whatever its status.
+    static let noTime = Int64.max
+
     /// A store, as the client sees it: where it is and which life of it.
     package struct StoreKey: Hashable, Comparable, Sendable {
         /// The server's URL or the store's directory.
@@ -152,10 +155,11 @@ struct CachedDirectory {
         directoriesLeft = directoryCount
     }
 
-    /// The digest of a file whose status is still what it was; names must come in ascending order.
+    /// The digest that a file had, and whether its status is still what it was then; names must come in
+    /// ascending order.
     mutating func digest(
         of name: UnsafeRawBufferPointer, _ record: FileRecord, device: UInt64
-    ) -> Digest? {
+    ) -> (digest: Digest, isSame: Bool)? {
         guard device == self.device else { return nil }
         while filesLeft > 0 {
             guard let (order, end) = compare(at: fileOffset, name) else { return nil }
@@ -163,7 +167,7 @@ struct CachedDirectory {
             if order > 0 { return nil }
             fileOffset = end + StatCache.fileBytes
             filesLeft -= 1
-            if order == 0 { return isSame(record, at: end) ? digest(at: end + 40) : nil }
+            if order == 0 { return (digest(at: end + 40), isSame(record, at: end)) }
         }
         return nil
     }
@@ -203,7 +207,8 @@ struct CachedDirectory {
         func short(_ position: Int) -> UInt32 {
             bytes.loadUnaligned(fromByteOffset: offset + position, as: UInt32.self).littleEndian
         }
-        return long(0) == record.inode && long(8) == record.size
+        return record.changedSeconds != StatCache.noTime
+            && long(0) == record.inode && long(8) == record.size
             && long(16) == UInt64(bitPattern: record.modifiedSeconds)
             && long(24) == UInt64(bitPattern: record.changedSeconds)
             && short(32) == record.modifiedNanoseconds && short(36) == record.changedNanoseconds

@@ -76,7 +76,9 @@ struct StatCacheWriter {
         case .pending, .vanished: return false
         case .cached, .hashed: break
         }
-        guard !rule.isRacy(record) else { return false }
+        // Its digest is worth keeping even where its times are not: a file that proves to be the same
+        // needs to be sent to nobody.
+        let changed = rule.isRacy(record) ? StatCache.noTime : record.changedSeconds
         let count = Int(record.nameCount)
         output.append(maximum: 1 + count + StatCache.fileBytes) { room in
             room[0] = record.nameCount
@@ -93,7 +95,7 @@ struct StatCacheWriter {
             store(record.inode, 0)
             store(record.size, 8)
             store(record.modifiedSeconds, 16)
-            store(record.changedSeconds, 24)
+            store(changed, 24)
             store(record.modifiedNanoseconds, 32)
             store(record.changedNanoseconds, 36)
             record.digest.withBytes { digest in

@@ -8,7 +8,7 @@ struct ConfigCommand: ParsableCommand {
         commandName: "config",
         abstract: "Show every setting and where it comes from.",
         discussion: """
-            Strongest first: flag, environment, project file (cas.yaml at or above the workspace), user
+            Strongest first: flag, environment, project file (cas.yaml at or above the workspace), user \
             file, default. Tokens are never shown.
 
             EXAMPLES:

@@ -8,7 +8,7 @@ struct DiffCommand: ParsableCommand {
         commandName: "diff",
         abstract: "Show which files differ between two snapshots.",
         discussion: """
-            Compares content: names, bytes, link targets and execute bits. The exit status is 2 if there
+            Compares content: names, bytes, link targets and execute bits. The exit status is 2 if there \
             are differences.
 
             EXAMPLES:

@@ -10,8 +10,8 @@ struct FetchCommand: ParsableCommand {
         abstract: "Bring a snapshot into a directory, or update it there.",
         usage: "cas fetch [OPTIONS] [REF] DEST",
         discussion: """
-            Every file is verified before it gets its name. A directory that was fetched before is updated
-            in place: files that you changed or added are never touched; where they are in the way the
+            Every file is verified before it gets its name. A directory that was fetched before is updated \
+            in place: files that you changed or added are never touched; where they are in the way the \
             fetch stops and names them. Without REF the ref is CAS_REF.
 
             EXAMPLES:

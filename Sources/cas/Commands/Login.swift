@@ -11,8 +11,8 @@ struct LoginCommand: ParsableCommand {
         commandName: "login",
         abstract: "Keep a server's token for this user.",
         discussion: """
-            Reads the token from the terminal without showing it, from standard input, or from a file;
-            never from the command line, which other users can see. The token is tried, kept in a file of
+            Reads the token from the terminal without showing it, from standard input, or from a file; \
+            never from the command line, which other users can see. The token is tried, kept in a file of \
             mode 0600 and sent to that server only.
 
             EXAMPLES:

@@ -11,9 +11,9 @@ struct PushCommand: ParsableCommand {
         commandName: "push",
         abstract: "Push a directory to a ref; only what is new is sent.",
         discussion: """
-            Prints NAME@sha256:… of the snapshot. .gitignore files count as they do for git; .casignore
-            files, --exclude and --include are stronger, in this order. Without --to the ref is the
-            project file's (cas.yaml), else the first prefix that the token may write and the
+            Prints NAME@sha256:… of the snapshot. .gitignore files count as they do for git; .casignore \
+            files, --exclude and --include are stronger, in this order. Without --to the ref is the \
+            project file's (cas.yaml), else the first prefix that the token may write and the \
             directory's name, else USER/DIRECTORY.
 
             EXAMPLES:

@@ -12,8 +12,8 @@ struct RunCommand: ParsableCommand {
         abstract: "Fetch a snapshot into a managed directory and run a command there.",
         usage: "cas run [OPTIONS] REF -- COMMAND [ARGUMENT …]",
         discussion: """
-            One directory for each tree, below $XDG_CACHE_HOME/cas/run, is kept for the next time. Files
-            of the snapshot that were changed there are restored. The command takes the place of cas: its
+            One directory for each tree, below $XDG_CACHE_HOME/cas/run, is kept for the next time. Files \
+            of the snapshot that were changed there are restored. The command takes the place of cas: its \
             exit status and signals are its own.
 
             EXAMPLES:

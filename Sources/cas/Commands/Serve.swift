@@ -10,8 +10,8 @@ struct ServeCommand: ParsableCommand {
         commandName: "serve",
         abstract: "Serve a store over HTTP.",
         discussion: """
-            On loopback no credentials are needed. Any other address needs tokens and TLS, unless
-            --plaintext and --anonymous say otherwise. Prints the address once it is ready. Ctrl-C ends it
+            On loopback no credentials are needed. Any other address needs tokens and TLS, unless \
+            --plaintext and --anonymous say otherwise. Prints the address once it is ready. Ctrl-C ends it \
             when requests in progress are done.
 
             EXAMPLES:

@@ -25,7 +25,7 @@ struct TokenCommand: ParsableCommand {
             commandName: "create",
             abstract: "Make a token; its text is printed once.",
             discussion: """
-                A scope is RIGHTS[:PREFIX]: rights joined by '+' (read, write, delete, cache-write,
+                A scope is RIGHTS[:PREFIX]: rights joined by '+' (read, write, delete, cache-write, \
                 admin), and the beginning of names they hold for, in whole components.
 
                 EXAMPLES:

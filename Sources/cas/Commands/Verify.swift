@@ -13,7 +13,7 @@ struct VerifyCommand: ParsableCommand {
         commandName: "verify",
         abstract: "Compare a directory with a snapshot, byte by byte.",
         discussion: """
-            Hashes every file; names what is missing, extra or different in content, mode, time, link
+            Hashes every file; names what is missing, extra or different in content, mode, time, link \
             target or type. The exit status is 2 if there are differences.
 
             EXAMPLES:

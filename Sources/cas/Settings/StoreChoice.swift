@@ -112,7 +112,24 @@ enum StoreChoice: Sendable {
     }
 
     /// A directory as an absolute path, so that messages name it wherever they are read.
+    ///
+    /// Symbolic links, `.` and `..` are resolved as far as the path exists: one place has one name.
     static func absolute(_ path: String) throws -> String {
-        path.hasPrefix("/") ? path : FilePaths.join(try Host.currentDirectory(), path)
+        var existing = FilePaths.join(try Host.currentDirectory(), path)
+        var rest: [String] = []
+        while existing.count > 1 {
+            if existing.hasSuffix("/") {
+                existing.removeLast()
+                continue
+            }
+            do {
+                let resolved = try Host.resolve(existing)
+                return rest.reversed().reduce(resolved) { FilePaths.join($0, $1) }
+            } catch let error as CASError where error.code == .notFound {
+                rest.append(FilePaths.name(existing))
+                existing = FilePaths.parent(existing)
+            }
+        }
+        return rest.reversed().reduce("/") { FilePaths.join($0, $1) }
     }
 }
