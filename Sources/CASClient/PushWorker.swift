@@ -40,6 +40,8 @@ final class PushWorker {
     private let compressor: Compressor
     private var hasher = DigestHasher()
     private let raw = ReusableBuffer(capacity: PushWorker.batchBytes + (2 << 20))
+    /// For pieces of large files, so that these do not force out what `raw` gathers.
+    private let large = ReusableBuffer(capacity: 0)
     private let records = ReusableBuffer(capacity: PushWorker.uploadBytes + (2 << 20))
     private var items: [Item] = []
     /// Chunks in `records`.
@@ -192,7 +194,6 @@ final class PushWorker {
     private func readLarge(
         _ file: borrowing OpenFile, _ before: FileStatus, _ chunker: Chunker, _ source: SourceFile
     ) throws -> Bool {
-        try sendBatch()
         file.adviseSequential()
         guard let (digest, list) = try located(source, { try cut(file, before, chunker) })
         else { return false }
@@ -218,12 +219,12 @@ final class PushWorker {
         var whole = DigestHasher()
         var position: UInt64 = 0
         var isAtEnd = false
-        raw.removeAll()
-        defer { raw.removeAll() }
-        while !isAtEnd || raw.count > 0 {
-            if !isAtEnd, raw.count < chunker.parameters.maximumBytes {
-                let room = PushWorker.pieceBytes - raw.count
-                let count = try raw.append(maximum: room) {
+        large.removeAll()
+        defer { large.removeAll() }
+        while !isAtEnd || large.count > 0 {
+            if !isAtEnd, large.count < chunker.parameters.maximumBytes {
+                let room = PushWorker.pieceBytes - large.count
+                let count = try large.append(maximum: room) {
                     try file.read(at: position, into: $0)
                 }
                 position += UInt64(count)
@@ -231,10 +232,10 @@ final class PushWorker {
                 context.counters.add(bytes: UInt64(count))
             }
             var used = 0
-            while raw.count - used >= chunker.parameters.maximumBytes
-                || (isAtEnd && used < raw.count)
+            while large.count - used >= chunker.parameters.maximumBytes
+                || (isAtEnd && used < large.count)
             {
-                let rest = UnsafeRawBufferPointer(rebasing: raw.bytes[used...])
+                let rest = UnsafeRawBufferPointer(rebasing: large.bytes[used...])
                 let length = chunker.nextCut(rest)
                 let chunk = UnsafeRawBufferPointer(rebasing: rest[..<length])
                 whole.update(chunk)
@@ -242,7 +243,7 @@ final class PushWorker {
                 terms.append(.chunk(hasher.finish(), length: UInt32(length)))
                 used += length
             }
-            raw.removeFirst(used)
+            large.removeFirst(used)
         }
         guard position == before.size, try file.status().isSameContent(as: before) else {
             return nil
@@ -290,15 +291,15 @@ final class PushWorker {
                     kind: .chunkReference, digest: chunk, rawLength: Int(length), to: records)
                 continue
             }
-            raw.removeAll()
-            defer { raw.removeAll() }
-            let count = try raw.append(maximum: Int(length)) {
+            large.removeAll()
+            defer { large.removeAll() }
+            let count = try large.append(maximum: Int(length)) {
                 try file.read(at: offset, into: $0)
             }
             guard count == Int(length), try isSame(chunk) else { return discard() }
             try RecordCoding.appendFrame(
                 kind: .chunk, digest: chunk, rawLength: count, to: records
-            ) { try compressor.encode(raw.bytes, into: $0) }
+            ) { try compressor.encode(large.bytes, into: $0) }
             pending.insert(chunk)
             added.insert(chunk)
             guard records.count >= PushWorker.uploadBytes else { continue }
@@ -320,7 +321,7 @@ final class PushWorker {
     /// A server hashes every record anyway and refuses another one; a local store believes this process.
     private func isSame(_ chunk: Digest) throws -> Bool {
         guard context.connection.isLocal else { return true }
-        hasher.update(raw.bytes)
+        hasher.update(large.bytes)
         return hasher.finish() == chunk
     }
 }
