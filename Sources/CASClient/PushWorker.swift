@@ -283,12 +283,19 @@ final class PushWorker {
         }
         RecordCoding.appendMark(kind: .fileStart, to: records)
         var offset: UInt64 = 0
+        var referredBytes: UInt64 = 0
         for (term, isMissing) in zip(list.terms, missing) {
             guard case .chunk(let chunk, let length) = term else { continue }
             defer { offset += UInt64(length) }
             guard isMissing, !pending.contains(chunk), !context.isAcknowledged(chunk) else {
                 RecordCoding.appendMark(
                     kind: .chunkReference, digest: chunk, rawLength: Int(length), to: records)
+                // The server reads and hashes what is referred to, which takes it time in silence.
+                referredBytes += UInt64(length)
+                if referredBytes >= context.options.limits.referredBytesPerRequest / 4 {
+                    try upload()
+                    (mark, added, referredBytes) = (0, [], 0)
+                }
                 continue
             }
             large.removeAll()
@@ -305,7 +312,7 @@ final class PushWorker {
             guard records.count >= PushWorker.uploadBytes else { continue }
             guard try file.status().isSameContent(as: before) else { return discard() }
             try upload()
-            (mark, added) = (0, [])
+            (mark, added, referredBytes) = (0, [], 0)
         }
         guard try file.status().isSameContent(as: before) else { return discard() }
         let encoded = list.encode()

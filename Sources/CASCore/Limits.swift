@@ -6,14 +6,16 @@ package struct Limits: Sendable {
     package var unaskedBytes = 4 << 20
     /// Digests in one existence question at most.
     package var digestsPerRequest = 100_000
+    /// Bytes of chunks that the records of one request may refer to and have hashed.
+    package var referredBytesPerRequest: UInt64 = 4 << 30
     /// Missing digests named in one answer at most.
     package var missingPerAnswer = 10_000
     /// Raw bytes of one record at most (the largest chunk is four times the average).
     package var recordRawBytes = 16 << 20
     /// Stored bytes of one record at most.
     package var recordStoredBytes = 17 << 20
-    /// Bytes of one encoded Directory message at most (100,000 entries with long names and more).
-    package var directoryBytes = 128 << 20
+    /// Bytes of one encoded Directory message at most (300,000 entries with names of 30 bytes).
+    package var directoryBytes = 32 << 20
     /// Entries of one directory at most.
     package var directoryEntries = 1_000_000
     /// Levels of directories at most.

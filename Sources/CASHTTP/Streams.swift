@@ -69,20 +69,17 @@ extension Door {
         let body = ResponseBody(contentLength: Int(clamping: wanted.upperBound - wanted.lowerBound))
         {
             writer in
-            var position = wanted.lowerBound
-            while position < wanted.upperBound {
-                let start = position
-                let count = min(1 << 20, wanted.upperBound - position)
+            let cursor = try await blocking {
+                try repository.blobCursor(digest, wanted, domain: domain)
+            }
+            while true {
                 let piece = try await blocking {
                     var buffer = ByteBuffer()
-                    try repository.readRange(digest, offset: start, count: count, domain: domain) {
-                        buffer.writeBytes($0)
-                    }
-                    return buffer
+                    return try cursor.next { buffer.writeBytes($0) } ? buffer : nil
                 }
+                guard let piece else { break }
                 metrics.count(door: "blobs", sent: piece.readableBytes)
                 try await writer.write(piece)
-                position += count
             }
             try await writer.finish(nil)
         }

@@ -8,14 +8,18 @@ import CASPack
 extension Repository {
     /// Makes durable what the jobs' sessions uploaded, then runs all bodies in one transaction.
     func process(_ jobs: [CommitQueue.Job]) throws {
+        // Taken before the syncs: what other streams upload meanwhile is not durable with them.
+        let taken = jobs.compactMap(\.session).map { ($0, $0.pending()) }
         let progress = writer.synchronize()
+        let durable = writer.durableBytes(progress)
+        // What was pending in packs that failed is gone, noted before the failure or after it. Pushes
+        // that need it will be told that it is missing.
         if !progress.failed.isEmpty {
-            // What was pending there is gone. Pushes that need it will be told that it is missing.
-            let failed = Set(progress.failed.map(\.pack.number))
-            for session in allSessions() { session.dropPending(in: failed) }
+            for session in allSessions() { session.dropPending(outside: durable) }
+        } else {
+            for (session, _) in taken { session.dropPending(outside: durable) }
         }
-        let sessions = jobs.compactMap(\.session)
-        let pending = sessions.map { ($0, $0.pending()) }
+        let pending = taken.map { session, items in (session, items.within(durable)) }
         if jobs.contains(where: \.isEvent) {
             try processWithEvents(jobs, pending, progress)
         } else {
@@ -27,13 +31,11 @@ extension Repository {
         counters.addTransaction()
         counters.add(commits: UInt64(jobs.count))
         for (session, items) in pending {
-            session.forget(items.locations.map(\.0), chunkLists: items.chunkLists.map(\.0))
+            session.forget(items)
         }
     }
 
-    private typealias Pending = (
-        PushSession, (locations: [(Digest, BlobLocation)], chunkLists: [(Digest, ChunkList)])
-    )
+    private typealias Pending = (PushSession, PendingRecords)
 
     /// As above where bodies may record events: these go to the metadata pack, durable before the
     /// transaction commits, and are cut off again if it does not.

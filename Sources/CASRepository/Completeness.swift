@@ -30,13 +30,18 @@ struct Completeness {
         let attributes: Digest?
     }
 
+    /// What is remembered of a directory while those below it are looked at: names, which may be very
+    /// long, are not.
     private struct Level {
         let pair: Pair
-        let directory: Directory
-        let attributes: AttributesDirectory?
+        let children: [Digest]
+        let attributes: [Digest]?
+        let totals: TreeTotals
         var next = 0
         var isWhole: Bool
     }
+    /// Directories within directories on the way to the one that is looked at.
+    private static let openEntries = 4_000_000
 
     private let transaction: any CatalogTransaction
     private let records: RecordReader
@@ -44,6 +49,7 @@ struct Completeness {
     private let limits: Limits
     private var missing: Missing
     private var stack: [Level] = []
+    private var openCount = 0
     private var visited: Set<Pair> = []
     private var known: [Digest: TreeState] = [:]
     private var found: [(Digest, TreeState)] = []
@@ -104,12 +110,12 @@ struct Completeness {
     private mutating func walk(_ root: Pair) throws {
         try enter(root)
         while let top = stack.last {
-            if top.next < top.directory.directories.count {
+            if top.next < top.children.count {
                 stack[stack.count - 1].next += 1
                 try enter(
                     Pair(
-                        directory: top.directory.directories[top.next].digest,
-                        attributes: top.attributes?.directories[top.next].digest))
+                        directory: top.children[top.next],
+                        attributes: top.attributes?[top.next]))
             } else {
                 stack.removeLast()
                 try leave(top)
@@ -154,8 +160,15 @@ struct Completeness {
             attributes = decoded
         }
         if !isWhole { isWhole = try hasFiles(directory) }
+        openCount += directory.directories.count
+        guard openCount <= Completeness.openEntries else {
+            throw CASError(.resourceExhausted, "a tree has too many directories within directories")
+        }
         stack.append(
-            Level(pair: pair, directory: directory, attributes: attributes, isWhole: isWhole))
+            Level(
+                pair: pair, children: directory.directories.map(\.digest),
+                attributes: attributes?.directories.map(\.digest), totals: directory.ownTotals,
+                isWhole: isWhole))
     }
 
     /// Whether all files of a directory are here, with the sizes that it says.
@@ -206,11 +219,12 @@ struct Completeness {
     }
 
     private mutating func leave(_ level: Level) throws {
-        var totals = level.directory.ownTotals
+        openCount -= level.children.count
+        var totals = level.totals
         var depth: UInt32 = 0
         var isWhole = level.isWhole
-        for child in level.directory.directories {
-            guard let below = try state(child.digest) else {
+        for child in level.children {
+            guard let below = try state(child) else {
                 isWhole = false
                 break
             }
@@ -225,7 +239,7 @@ struct Completeness {
         let state = TreeState(totals: totals, depth: depth + 1)
         if isWhole, known[level.pair.directory] == nil { add(level.pair.directory, state) }
         guard let digest = level.pair.attributes, let attributes = level.attributes else { return }
-        for child in attributes.directories where try self.state(child.digest) == nil { return }
+        for child in attributes where try self.state(child) == nil { return }
         if known[digest] == nil { add(digest, state) }
     }
 

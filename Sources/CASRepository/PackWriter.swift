@@ -151,9 +151,18 @@ final class PackWriter: Sendable {
                 for (packClass, pack) in state.active where failed.contains(pack.number) {
                     state.active[packClass] = nil
                 }
+                for number in failed { state.committed[number] = nil }
             }
         }
         return progress
+    }
+
+    /// How many bytes of each pack of this process are durable after a round; failed packs are left out.
+    func durableBytes(_ progress: Progress) -> [Int64: UInt64] {
+        var bytes = state.withLock { $0.committed }
+        for item in progress.packs { bytes[item.pack.number] = item.durableBytes }
+        for (pack, _) in progress.failed { bytes[pack.number] = nil }
+        return bytes
     }
 
     /// Writes the outcome of a round into the catalog's transaction.

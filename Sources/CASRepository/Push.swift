@@ -68,7 +68,7 @@ extension Repository {
         let response = try commit(session: session, isEvent: true) { [self] context in
             try decide(request, context, domain)
         }
-        if response.outcome == .done || response.outcome == .unchanged {
+        if response.outcome != .missing {
             abandon(push: request.pushID)
         }
         return response
@@ -80,7 +80,8 @@ extension Repository {
             if let answer = try reader.push(request.pushID, domain: domain) { return answer }
             guard request.expires == nil,
                 try reader.completeSnapshot(request.snapshot, domain: domain),
-                let entry = try reader.ref(request.ref, domain: domain),
+                let entry = try reader.ref(request.ref, domain: domain), entry.expires == nil,
+                request.precondition.holds(entry),
                 entry.target == RefTarget(kind: .snapshot, digest: request.snapshot)
             else { return nil }
             return answer(request, .unchanged, entry, tree: entry.tree)

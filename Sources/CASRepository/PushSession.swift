@@ -80,33 +80,54 @@ final class PushSession: Sendable {
         state.withLock { $0.chunkLists[digest] = list }
     }
 
-    /// What the next transaction has to write.
-    func pending() -> (locations: [(Digest, BlobLocation)], chunkLists: [(Digest, ChunkList)]) {
+    /// Whether nothing would be lost with it.
+    var isIdle: Bool { state.withLock { $0.pending.isEmpty && $0.chunkLists.isEmpty } }
+
+    /// What the catalog does not know yet.
+    func pending() -> PendingRecords {
         state.withLock { state in
-            (
-                state.pending.map { ($0.key, $0.value) },
-                state.chunkLists.map { ($0.key, $0.value) }
-            )
+            PendingRecords(
+                locations: state.pending.map { ($0.key, $0.value) },
+                chunkLists: state.chunkLists.map { ($0.key, $0.value) })
         }
     }
 
     /// Forgets what the catalog knows now.
-    func forget(_ digests: [Digest], chunkLists: [Digest]) {
+    func forget(_ records: PendingRecords) {
         state.withLock { state in
-            for digest in digests { state.pending[digest] = nil }
-            for digest in chunkLists { state.chunkLists[digest] = nil }
+            for (digest, location) in records.locations where state.pending[digest] == location {
+                state.pending[digest] = nil
+            }
+            for (digest, _) in records.chunkLists { state.chunkLists[digest] = nil }
         }
     }
 
-    /// Forgets what lay in packs that failed; the client will be asked for it again.
-    func dropPending(in packs: Set<Int64>) {
+    /// Forgets what lies in packs that are not among these: they failed, and the client will be asked
+    /// for it again.
+    func dropPending(outside packs: [Int64: UInt64]) {
         state.withLock { state in
-            let lost = state.pending.filter { packs.contains($0.value.pack) }.map(\.key)
+            let lost = state.pending.filter { packs[$0.value.pack] == nil }.map(\.key)
             for digest in lost {
                 state.pending[digest] = nil
                 state.chunkLists[digest] = nil
             }
         }
+    }
+}
+
+/// Records of a push that the catalog does not know yet, and how the blobs among them are composed.
+struct PendingRecords {
+    var locations: [(Digest, BlobLocation)]
+    var chunkLists: [(Digest, ChunkList)]
+
+    /// Those that lie within the first so many bytes of each pack: these are durable.
+    func within(_ durableBytes: [Int64: UInt64]) -> PendingRecords {
+        let durable = locations.filter { _, location in
+            location.offset + location.recordBytes <= durableBytes[location.pack, default: 0]
+        }
+        let digests = Set(durable.lazy.filter { $0.1.kind == .chunkList }.map(\.0))
+        return PendingRecords(
+            locations: durable, chunkLists: chunkLists.filter { digests.contains($0.0) })
     }
 }
 

@@ -63,33 +63,16 @@ extension Repository {
     ) throws {
         let end = offset.addingReportingOverflow(count)
         let last = end.overflow ? UInt64.max : end.partialValue
-        guard offset < last, digest != .empty else { return }
-        let terms = try terms(of: digest, domain: domain)
-        var position: UInt64 = 0
-        for term in terms {
-            let next = position + UInt64(term.length)
-            defer { position = next }
-            guard next > offset else { continue }
-            guard position < last else { return }
-            let low = Int(max(offset, position) - position)
-            let high = Int(min(last, next) - position)
-            switch term {
-            case .inline(let bytes):
-                try bytes[low..<high].withUnsafeBytes { try body($0) }
-            case .chunk(let chunk, _):
-                let found: Void? = try withContent(chunk, nil) { content in
-                    guard content.count == term.length, Digest.of(content) == chunk else {
-                        throw CASError(
-                            .dataLoss, "a record of the store is not what it should be",
-                            digest: chunk)
-                    }
-                    try body(UnsafeRawBufferPointer(rebasing: content[low..<high]))
-                }
-                guard found != nil else {
-                    throw CASError(.dataLoss, "a chunk of a blob is missing", digest: chunk)
-                }
-            }
-        }
+        let cursor = try blobCursor(digest, offset..<max(offset, last), domain: domain)
+        while try cursor.next(body) {}
+    }
+
+    /// A range of a blob, to be read piece by piece; throws `notFound` if it is absent.
+    package func blobCursor(
+        _ digest: Digest, _ range: Range<UInt64>, domain: Domain
+    ) throws -> BlobCursor {
+        let terms = digest == .empty ? [] : try terms(of: digest, domain: domain)
+        return BlobCursor(self, terms: terms, range: range)
     }
 
     private func terms(of digest: Digest, domain: Domain) throws -> [ChunkList.Term] {

@@ -26,6 +26,8 @@ package final class Repository: Sendable {
     let files: PackFiles
     let writer: PackWriter
     let plans: PlanCache
+    /// Held by the one thread that decompresses an uncommonly large record.
+    let expansion = Mutex<Void>(())
     private let sessions = Mutex<[Identifier: PushSession]>([:])
     private let queue = Mutex<CommitQueue?>(nil)
 
@@ -78,9 +80,16 @@ package final class Repository: Sendable {
             for (key, session) in sessions where session.lastUsed + idle < now {
                 sessions[key] = nil
             }
-            guard sessions.count < limits.concurrentPushes else {
-                throw CASError(
-                    .unavailable, "too many pushes are in progress", hint: "try again in a minute")
+            if sessions.count >= limits.concurrentPushes {
+                // Gives up the one that rests longest, if nothing is lost with it: a client that went
+                // away says so to nobody.
+                let resting = sessions.filter { $0.value.isIdle }
+                guard let oldest = resting.min(by: { $0.value.lastUsed < $1.value.lastUsed }) else {
+                    throw CASError(
+                        .unavailable, "too many pushes are in progress",
+                        hint: "try again in a quarter of an hour")
+                }
+                sessions[oldest.key] = nil
             }
             let session = PushSession(identifier: identifier, domain: domain, now: now)
             sessions[identifier] = session

@@ -8,6 +8,9 @@ import Synchronization
 ///
 /// Lives for one request; holds the stream's state, so that nobody else works on the stream meanwhile.
 struct RecordIngest: ~Copyable {
+    /// Records up to this expand in any number of threads at once.
+    private static let plainBytes = 4 << 20
+
     private let repository: Repository
     private let session: PushSession
     private let isTrusted: Bool
@@ -17,6 +20,8 @@ struct RecordIngest: ~Copyable {
     private var run = Run()
     private let scratch = ReusableBuffer(capacity: 64)
     private var takenBytes: UInt64 = 0
+    /// Bytes of chunks that were read and hashed since a record referred to them.
+    private var referredBytes: UInt64 = 0
     /// The request that came first in the body of a commit.
     private(set) var pushRequest: [UInt8]?
 
@@ -109,15 +114,30 @@ struct RecordIngest: ~Copyable {
             stream.terms.append(.chunk(header.digest, length: UInt32(header.rawLength)))
         }
         guard !isTrusted else { return }
+        guard header.rawLength > RecordIngest.plainBytes else {
+            return try check(record, isPiece: isPiece, in: raw, &stream)
+        }
+        // A few hundred bytes can stand for very many: only one thread at a time makes room for that.
+        let repository = repository
+        try repository.expansion.withLock { _ in
+            try check(record, isPiece: isPiece, in: ReusableBuffer(capacity: 0), &stream)
+        }
+    }
+
+    private mutating func check(
+        _ record: RecordView, isPiece: Bool, in room: ReusableBuffer,
+        _ stream: inout UploadStream.State
+    ) throws {
+        let header = record.header
         let content: UnsafeRawBufferPointer
         if header.codec == .raw {
             content = record.payload
         } else {
-            raw.resize(to: header.rawLength)
+            room.resize(to: header.rawLength)
             try decompressor.decode(
                 record.payload, codec: header.codec, rawLength: header.rawLength,
-                into: raw.mutableBytes)
-            content = raw.bytes
+                into: room.mutableBytes)
+            content = room.bytes
         }
         hasher.update(content)
         guard hasher.finish() == header.digest else {
@@ -130,20 +150,33 @@ struct RecordIngest: ~Copyable {
     private mutating func takeReference(
         _ header: RecordHeader, _ stream: inout UploadStream.State
     ) throws {
-        guard stream.isInRun else {
-            throw CASError(.invalidArgument, "a reference to a chunk stands outside of a file")
-        }
+        // The file began in a body that a server took before it was started anew: its list is hashed
+        // as a whole instead.
+        guard stream.isInRun else { return }
         guard stream.terms.count < repository.limits.chunkListTerms else {
             throw CASError(.resourceExhausted, "a file has too many chunks")
         }
         stream.terms.append(.chunk(header.digest, length: UInt32(header.rawLength)))
         guard !isTrusted, stream.isExact else { return }
+        try refer(to: UInt64(header.rawLength))
         let isHashed = try repository.withContent(header.digest, session) { content in
             guard content.count == header.rawLength else { return false }
             stream.hasher.update(content)
             return true
         }
         if isHashed != true { stream.isExact = false }
+    }
+
+    /// Counts bytes to be hashed for a few bytes of a request; throws beyond the limit.
+    private mutating func refer(to bytes: UInt64) throws {
+        referredBytes += bytes
+        guard referredBytes <= repository.limits.referredBytesPerRequest else {
+            throw CASError(
+                .resourceExhausted,
+                "a request refers to more than "
+                    + "\(ByteCount.text(repository.limits.referredBytesPerRequest)) of chunks",
+                hint: "send the references in several requests")
+        }
     }
 
     /// Whether a list may be recorded: it composes exactly the blob that it is stored under.
@@ -177,8 +210,13 @@ struct RecordIngest: ~Copyable {
         return true
     }
 
-    /// The SHA-256 of the blob that a list composes; nil if a chunk is not here.
+    /// The SHA-256 of the blob that a list composes; nil if a chunk is not here, or if that is too much
+    /// for one request: asked for the blob, its sender refers to the chunks in several.
     private mutating func hash(_ list: ChunkList) throws -> Digest? {
+        guard referredBytes + list.size <= repository.limits.referredBytesPerRequest else {
+            return nil
+        }
+        referredBytes += list.size
         for term in list.terms {
             switch term {
             case .inline(let bytes): bytes.withUnsafeBytes { hasher.update($0) }

@@ -200,3 +200,13 @@ extension Repository {
         try push(tree, try TestPush(ref))
     }
 }
+
+/// The code of the error that `body` throws; nil if it throws none.
+func code(_ body: () throws -> Void) throws -> CASError.Code? {
+    do {
+        try body()
+        return nil
+    } catch let error as CASError {
+        return error.code
+    }
+}
