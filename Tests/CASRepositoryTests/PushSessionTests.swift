@@ -10,43 +10,57 @@ import Testing
 
 /// Pushes in progress: several streams at once, a server started anew, clients that go away.
 @Suite struct PushSessionTests {
-    @Test func `the catalog never holds what was not synced, however streams and commits overlap`()
-        throws
-    {
-        for seed in 0..<(TestForm.isFull ? 40 : 4) as Range<UInt64> {
-            let store = try TestStore { $0.checkpointBytes = 2_000 }
-            let repository = store.repository
-            let catalog = store.memoryCatalog
-            let push = try TestPush("project")
-            let running = Atomic<Int>(3)
-            let ahead = Atomic<Int>(0)
-            try WorkerGroup.run(count: 4, name: "push") { number in
-                guard number < 3 else {
-                    while running.load(ordering: .relaxed) > 0 {
-                        let beyond = try catalog.read { reader in
-                            try (1...64).reduce(0) { sum, number in
-                                guard let pack = try reader.pack(Int64(number)) else { return sum }
-                                return try sum
-                                    + reader.digests(
-                                        in: Int64(number), from: pack.committedBytes
-                                    ).count
-                            }
-                        }
-                        ahead.add(beyond, ordering: .relaxed)
-                    }
-                    return
+    @Test func `what another stream uploads during a sync is not committed with it`() throws {
+        let store = try TestStore { $0.checkpointBytes = 2_000 }
+        let repository = store.repository
+        let records = try SampleRecords(repository.chunker)
+        var random = SeededGenerator(seed: 7)
+        let push = try TestPush("project")
+        let first = ReusableBuffer()
+        try records.append(file: random.bytes(3_000), to: first)
+        let second = ReusableBuffer()
+        let late = random.bytes(500)
+        try records.append(file: late, to: second)
+        let failure = Mutex<(any Error)?>(nil)
+        // The pack is there before: the sync that counts is that of the records.
+        let pack = ReusableBuffer()
+        try records.append(file: [1], to: pack)
+        try repository.upload(pack, push, stream: 2)
+        let bytes = Array(second.bytes)
+        store.simulated.afterNextSynchronization {
+            do {
+                try bytes.withUnsafeBytes {
+                    try repository.upload(
+                        push: push.pushID, stream: 1, sequence: 0, records: $0, trusted: false,
+                        domain: .standard)
                 }
-                defer { running.subtract(1, ordering: .relaxed) }
-                var random = SeededGenerator(seed: seed * 10 + UInt64(number))
-                let records = try SampleRecords(repository.chunker)
-                let output = ReusableBuffer()
-                for _ in 0..<300 { try records.append(file: random.bytes(200), to: output) }
-                var small = push
-                small.bodyBytes = 400
-                try repository.upload(output, small, stream: number)
-            }
-            #expect(ahead.load(ordering: .relaxed) == 0, "seed \(seed)")
+            } catch { failure.withLock { $0 = error } }
         }
+        // Enough for a checkpoint.
+        try repository.upload(first, push)
+        if let error = failure.withLock({ $0 }) { throw error }
+        func beyond() throws -> Int {
+            try store.memoryCatalog.read { reader in
+                try (1...8).reduce(0) { sum, number in
+                    guard let pack = try reader.pack(Int64(number)) else { return sum }
+                    return try sum
+                        + reader.digests(in: Int64(number), from: pack.committedBytes).count
+                }
+            }
+        }
+        #expect(try beyond() == 0)
+        // It is not lost either: the next round has it.
+        #expect(
+            try repository.missing([Digest.of(late)], push: push.pushID, domain: .standard)
+                == [false])
+        try repository.upload(first, try TestPush("other"))
+        var folder = SampleFolder()
+        folder.files["late"] = SampleFolder.File(content: late)
+        let tree = try SampleTree(folder)
+        #expect(
+            try repository.commit(push, tree.digest, try records.messages(tree)).outcome == .done)
+        #expect(try beyond() == 0)
+        try tree.expectWhole(in: repository, "project")
     }
 
     @Test func `a precondition counts for unchanged content too`() throws {

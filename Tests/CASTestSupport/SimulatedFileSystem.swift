@@ -60,6 +60,12 @@ package final class SimulatedFileSystem: FileSystem {
     package var operationCount: Int { state.withLock { $0.count } }
     /// Syncs of files so far.
     package var synchronizationCount: Int { state.withLock { $0.counts[.synchronize] ?? 0 } }
+    /// Calls `body` once, when the next file has just been synced.
+    package func afterNextSynchronization(_ body: @escaping @Sendable () -> Void) {
+        synchronizationHook.withLock { $0 = body }
+    }
+    fileprivate let synchronizationHook = Mutex<(@Sendable () -> Void)?>(nil)
+
     /// Whether the power was cut.
     package var isOff: Bool { state.withLock { $0.isOff } }
 
@@ -322,6 +328,7 @@ final class SimulatedFile: StoreFile {
                 inode.durable = inode.bytes
             }
         }
+        fileSystem.synchronizationHook.withLock { $0.take() }?()
     }
 
     func lock() throws -> Bool {
