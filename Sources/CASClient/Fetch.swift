@@ -57,6 +57,7 @@ package enum Fetch {
             PlanRequest(want: options.want, have: state.complete?.snapshotDigest))
         let (snapshot, contents) = try messages(
             plan, have: state.complete, connection, counters, limits)
+        try check(options.want, plan.snapshot, snapshot)
         let restore = try Restore(
             destination: options.destination, snapshot: snapshot, snapshotDigest: plan.snapshot,
             contents: contents, state: state, options: options.restore)
@@ -79,6 +80,16 @@ package enum Fetch {
         }
         error.hint = "run the same command again: it goes on where it stopped"
         return error
+    }
+
+    /// Whoever names a digest gets what has it, or nothing.
+    private static func check(_ want: String, _ digest: Digest, _ snapshot: Snapshot) throws {
+        guard case .digest(let wanted, _) = try Reference(want).target else { return }
+        guard wanted == digest || wanted == snapshot.tree.digest else {
+            throw CASError(
+                .dataLoss, "the store offers another snapshot than the one that was asked for",
+                digest: wanted)
+        }
     }
 
     /// The snapshot of a plan and all its messages, those that the destination has included.
@@ -121,7 +132,8 @@ package enum Fetch {
     ) throws {
         guard !needed.blobs.isEmpty else { return }
         counters.set(expected: needed.bytes)
-        if needed.isWhole, !plan.haveAccepted {
+        // All that the plan has is what is needed: each share is a run in the order of packs.
+        if needed.blobs.count == Int(clamping: plan.files), needed.bytes == plan.dataRawBytes {
             let count = max(1, min(options.connections, plan.shares))
             try WorkerGroup.run(count: count, name: "fetch") { share in
                 try receive(restore, counters) { sink in

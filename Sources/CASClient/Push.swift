@@ -66,6 +66,17 @@ final class PushRun {
     }
 
     func run(onLimit: (PushSummary) -> Void) throws -> PushSummary {
+        do {
+            return try perform(onLimit: onLimit)
+        } catch let error as CASError where !error.code.isTransient {
+            // It will not go on: the store need not keep room for it. A store that does not hear of it
+            // forgets it by itself.
+            try? connection.abandon(push: context.pushID)
+            throw error
+        }
+    }
+
+    private func perform(onLimit: (PushSummary) -> Void) throws -> PushSummary {
         let scanned: ScannedTree
         do {
             scanned = try scan()
@@ -82,7 +93,7 @@ final class PushRun {
         if base == nil { try sendUnknownFiles(scanned) }
         if context.isListing {
             let summary = summary(scanned, tree, nil)
-            try? connection.abandon(push: context.pushID)
+            if options.isDryRun { try? connection.abandon(push: context.pushID) }
             try save(scanned, tree, key, isAcknowledged: false)
             if options.isDryRun { return summary }
             onLimit(summary)
@@ -181,7 +192,7 @@ final class PushRun {
         let firstStream = nextStream
         nextStream += count
         try WorkerGroup.run(count: count, name: "push") { number in
-            let worker = try PushWorker(context, stream: (firstStream + number) % 64)
+            let worker = try PushWorker(context, stream: firstStream + number)
             while let (path, digest) = try queue.take() {
                 try worker.take(SourceFile(path, digest, root))
             }
@@ -237,19 +248,15 @@ final class PushRun {
         let compressor = try Compressor()
         let records = ReusableBuffer(capacity: 1 << 20)
         var sent: Set<Digest> = []
-        let stream = nextStream % 64
+        let stream = nextStream
         nextStream += 1
-        var sequence = 0
         func add(_ kind: RecordKind, _ digest: Digest, _ bytes: [UInt8]) throws {
             guard sent.insert(digest).inserted else { return }
             try RecordCoding.appendFrame(
                 kind: kind, digest: digest, rawLength: bytes.count, to: records
             ) { output in try bytes.withUnsafeBytes { try compressor.encode($0, into: output) } }
             guard records.count >= 4 << 20 else { return }
-            try connection.upload(
-                push: context.pushID, stream: stream, sequence: sequence, records: records)
-            counters.add(transferred: UInt64(records.count))
-            sequence += 1
+            try context.upload(records, stream: stream)
             records.removeAll()
         }
         for directory in tree.directories {
@@ -264,9 +271,7 @@ final class PushRun {
         }
         try add(.snapshot, tree.snapshotDigest, tree.snapshotBytes)
         guard !context.reserveInCommit(records.count) else { return context.addToCommit(records) }
-        try connection.upload(
-            push: context.pushID, stream: stream, sequence: sequence, records: records)
-        counters.add(transferred: UInt64(records.count))
+        try context.upload(records, stream: stream)
     }
 
     private func commit(
@@ -352,7 +357,7 @@ extension SourceFile {
     /// A file that the scan found.
     init(_ file: PendingFile) {
         self.init(
-            previous: file.previous, path: { file.path }, open: { try file.open() },
+            previous: file.previous, expected: nil, path: { file.path }, open: { try file.open() },
             finish: { file.finish(digest: $0, size: $1, status: $2) },
             vanish: { file.markVanished() })
     }
@@ -360,7 +365,8 @@ extension SourceFile {
     /// A file that the store lacks although the stat cache knows its digest.
     init(_ path: [UInt8], _ digest: Digest, _ root: DirectoryHandle) {
         self.init(
-            previous: nil, path: { path }, open: { try root.openFile(beneath: path) },
+            previous: nil, expected: digest, path: { path },
+            open: { try root.openFile(beneath: path) },
             finish: { _, _, _ in }, vanish: {})
     }
 }

@@ -21,6 +21,8 @@ final class PushContext: Sendable {
         var isListing: Bool
         var claimed: Set<Digest> = []
         var acknowledged: Set<Digest> = []
+        /// The number of the next body of each upload stream.
+        var sequences: [Int: Int] = [:]
     }
     private let state: Mutex<State>
     /// Records that go along with the commit; guarded by `state`.
@@ -59,6 +61,17 @@ final class PushContext: Sendable {
             known = result
             return try result.get()
         }
+    }
+
+    /// Sends records on a stream, which one thread at a time uses.
+    func upload(_ records: ReusableBuffer, stream: Int) throws {
+        let number = stream % options.limits.streamsPerPush
+        let sequence = state.withLock { state in
+            defer { state.sequences[number, default: 0] += 1 }
+            return state.sequences[number, default: 0]
+        }
+        try connection.upload(push: pushID, stream: number, sequence: sequence, records: records)
+        counters.add(transferred: UInt64(records.count))
     }
 
     /// Whether new data is only listed and not sent: a dry run, or too much of it.

@@ -10,6 +10,8 @@ import CASWorkspace
 struct SourceFile {
     /// The digest that it had when it was pushed last; nil if it was not, or has to be sent anyway.
     let previous: Digest?
+    /// The digest that it must have, since the tree that is being pushed says so; nil before that.
+    let expected: Digest?
     let path: () -> [UInt8]
     let open: () throws -> OpenFile
     let finish: (Digest, UInt64, FileStatus) -> Void
@@ -36,7 +38,7 @@ final class PushWorker {
 
     private let context: PushContext
     private let stream: Int
-    private var sequence = 0
+    private var hasUploaded = false
     private let compressor: Compressor
     private var hasher = DigestHasher()
     private let raw = ReusableBuffer(capacity: PushWorker.batchBytes + (2 << 20))
@@ -55,24 +57,43 @@ final class PushWorker {
 
     /// Takes one file; sends what has come together.
     func take(_ source: SourceFile) throws {
-        var attempt = 0
-        while true {
-            attempt += 1
-            do {
-                let file = try located(source) { try source.open() }
-                if try read(file, source) { return }
-            } catch let error as CASError where error.code == .notFound {
+        for _ in 0..<PushWorker.readAttempts {
+            guard let file = try open(source) else {
+                if source.expected != nil { throw changed(source) }
                 source.vanish()
                 context.noteVanished(source.path())
                 return
             }
-            guard attempt < PushWorker.readAttempts else {
-                throw CASError(
-                    .aborted, "the file changes while it is read",
-                    hint: "stop what writes to it, or leave it out with --exclude",
-                    path: PathText.printable(source.path()))
-            }
+            if try read(file, source) { return }
         }
+        throw CASError(
+            .aborted, "the file changes while it is read",
+            hint: "stop what writes to it, or leave it out with --exclude",
+            path: PathText.printable(source.path()))
+    }
+
+    /// Opens a file; nil if there is none any more.
+    ///
+    /// Nothing but the file system is asked here: what a store does not find is not a file that vanished.
+    private func open(_ source: SourceFile) throws -> OpenFile? {
+        do {
+            let file = try located(source) { try source.open() }
+            guard try file.status().kind == .regular else { return nil }
+            return file
+        } catch let error as CASError where error.code == .notFound {
+            return nil
+        }
+    }
+
+    /// What to say of a file that is not any more what the tree that is being pushed has.
+    private func changed(_ source: SourceFile) -> CASError {
+        CASError(
+            .aborted, "the file was changed since the push began", hint: "push again",
+            path: PathText.printable(source.path()))
+    }
+
+    private func check(_ digest: Digest, _ source: SourceFile) throws {
+        if let expected = source.expected, expected != digest { throw changed(source) }
     }
 
     /// Says of an error of the file system which file it is about; those of the store have no path.
@@ -90,9 +111,6 @@ final class PushWorker {
     /// Reads and hashes a file; false if it changed meanwhile.
     private func read(_ file: borrowing OpenFile, _ source: SourceFile) throws -> Bool {
         let before = try file.status()
-        guard before.kind == .regular else {
-            throw CASError(.notFound, "it is no regular file any more")
-        }
         let chunker = try context.chunker()
         if before.size > UInt64(chunker.parameters.maximumBytes) {
             return try readLarge(file, before, chunker, source)
@@ -109,6 +127,7 @@ final class PushWorker {
         }
         hasher.update(UnsafeRawBufferPointer(rebasing: raw.bytes[start...]))
         let digest = hasher.finish()
+        try check(digest, source)
         source.finish(digest, before.size, before)
         context.counters.add(files: 1, bytes: before.size)
         if try count == 0 || isKnown(digest, source) {
@@ -157,10 +176,8 @@ final class PushWorker {
 
     private func upload() throws {
         guard records.count > 0 else { return }
-        try context.connection.upload(
-            push: context.pushID, stream: stream, sequence: sequence, records: records)
-        sequence += 1
-        context.counters.add(transferred: UInt64(records.count))
+        try context.upload(records, stream: stream)
+        hasUploaded = true
         records.removeAll()
         context.acknowledge(pending)
         pending.removeAll(keepingCapacity: true)
@@ -168,7 +185,7 @@ final class PushWorker {
 
     /// Sends what is left; the last few files go along with the commit if there is room.
     func finish() throws {
-        let isFresh = records.count == 0 && sequence == 0 && !context.isListing
+        let isFresh = records.count == 0 && !hasUploaded && !context.isListing
         if isFresh, try context.hasBase(), context.reserveInCommit(raw.count) {
             for item in items where context.claim(item.digest) {
                 let size = UInt64(item.range.count)
@@ -197,6 +214,7 @@ final class PushWorker {
         file.adviseSequential()
         guard let (digest, list) = try located(source, { try cut(file, before, chunker) })
         else { return false }
+        try check(digest, source)
         source.finish(digest, before.size, before)
         context.counters.add(files: 1)
         if try isKnown(digest, source) { return true }

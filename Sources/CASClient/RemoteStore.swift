@@ -129,7 +129,8 @@ package final class RemoteStore: StoreConnection {
             }
             answer.append(contentsOf: bytes)
         }
-        if status == 404, isAbsenceAllowed { return nil }
+        // Only our server knows what is absent; whoever else answers 404 knows nothing of it.
+        if status == 404, isAbsenceAllowed, (try? WireError(decoding: answer)) != nil { return nil }
         if status >= 400, !accepts.contains(status) { throw failure(status, answer) }
         return answer
     }
@@ -167,6 +168,8 @@ package final class RemoteStore: StoreConnection {
             }
         } catch let error as CASError {
             task.cancel()
+            receiver.abandon()
+            // How the request ends does not matter any more.
             _ = try? task.wait()
             throw error
         } catch {
@@ -185,7 +188,7 @@ package final class RemoteStore: StoreConnection {
             switch status {
             case 401: .unauthenticated
             case 403: .permissionDenied
-            case 404: .notFound
+            case 404: .failedPrecondition
             case 413, 507: .resourceExhausted
             case 429, 502, 503, 504: .unavailable
             default: .unknown

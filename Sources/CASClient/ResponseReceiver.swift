@@ -15,6 +15,7 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
     private struct State {
         var waitingBytes = 0
         var resume: EventLoopPromise<Void>?
+        var isAbandoned = false
         var status: UInt = 0
     }
     private let state = Mutex(State())
@@ -35,6 +36,16 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
         return piece
     }
 
+    /// Says that nobody takes pieces any more, so that nothing waits for that.
+    func abandon() {
+        pieces.fail(CASError(.cancelled, "the answer is not wanted any more"))
+        let resume = state.withLock { state in
+            state.isAbandoned = true
+            return state.resume.take()
+        }
+        resume?.succeed()
+    }
+
     func didReceiveHead(
         task: HTTPClient.Task<Void>, _ head: HTTPResponseHead
     ) -> EventLoopFuture<Void> {
@@ -47,7 +58,9 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
     ) -> EventLoopFuture<Void> {
         let promise = state.withLock { state -> EventLoopPromise<Void>? in
             state.waitingBytes += buffer.readableBytes
-            guard state.waitingBytes > ResponseReceiver.highBytes else { return nil }
+            guard state.waitingBytes > ResponseReceiver.highBytes, !state.isAbandoned else {
+                return nil
+            }
             let promise = task.eventLoop.makePromise(of: Void.self)
             state.resume = promise
             return promise

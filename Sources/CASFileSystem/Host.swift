@@ -33,6 +33,24 @@ package enum Host {
         return String(cString: text)
     }
 
+    /// Lets this process open as many files as it may: the usual limit of 1,024 is for select(2), which
+    /// nobody here uses.
+    ///
+    /// Returns what the limit was, for a program that takes this process's place and may use it.
+    @discardableResult
+    package static func setOpenFileLimit(_ wanted: UInt = 65_536) -> UInt {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return wanted
+        }
+        defer {
+            limit.rlim_cur = min(limit.rlim_max, rlim_t(wanted))
+            // Where that is refused the limit stays as it is.
+            _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        }
+        return UInt(limit.rlim_cur)
+    }
+
     /// A new empty directory with a unique name below a directory.
     package static func makeTemporaryDirectory(in parent: String, prefix: String) throws -> String {
         var template = Array("\(parent)/\(prefix)XXXXXX".utf8CString)

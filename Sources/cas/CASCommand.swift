@@ -43,8 +43,12 @@ struct CASCommand: ParsableCommand {
             CommandGroup(name: "Store", subcommands: [RebuildIndexCommand.self]),
         ])
 
+    /// How many files this process was allowed to open when it was started.
+    nonisolated(unsafe) private(set) static var openFileLimit: UInt = 1024  // set before any thread starts
+
     static func main() {
         Interruption.install()
+        openFileLimit = Host.setOpenFileLimit()
         var running: (any ParsableCommand)?
         do {
             var command = try parseAsRoot()

@@ -7,7 +7,7 @@ import CASWire
 import CASWorkspace
 
 /// A workspace, a local store and a destination, all in one temporary directory.
-final class LocalWorld {
+final class LocalWorld: Sendable {
     let temporary: TemporaryDirectory
     let store: LocalStore
     let ref: RefName
@@ -45,22 +45,28 @@ final class LocalWorld {
         try parent.createSymlink(Array(FilePaths.name(path).utf8), target: Array(target.utf8))
     }
 
-    func push(_ change: (inout PushOptions) -> Void = { _ in }) throws -> PushSummary {
+    func push(
+        to other: (any StoreConnection)? = nil, _ change: (inout PushOptions) -> Void = { _ in }
+    ) throws -> PushSummary {
         var options = PushOptions(directory: workspace, ref: ref, workers: 2)
         options.cachePath = temporary.path + "/scan-cache"
         change(&options)
-        return try Push.run(options, connection: store, counters: ProgressCounters())
+        return try Push.run(options, connection: other ?? store, counters: ProgressCounters())
     }
 
-    func fetch(_ change: (inout FetchOptions) -> Void = { _ in }) throws -> FetchSummary {
-        var options = FetchOptions(want: ref.description, destination: destination, workers: 2)
+    func fetch(
+        _ want: String? = nil, from other: (any StoreConnection)? = nil,
+        _ change: (inout FetchOptions) -> Void = { _ in }
+    ) throws -> FetchSummary {
+        var options = FetchOptions(
+            want: want ?? ref.description, destination: destination, workers: 2)
         change(&options)
-        return try Fetch.run(options, connection: store, counters: ProgressCounters())
+        return try Fetch.run(options, connection: other ?? store, counters: ProgressCounters())
     }
 
     /// How the destination differs from what the ref names.
-    func differences() throws -> [TreeVerification.Difference] {
-        let plan = try store.plan(PlanRequest(want: ref.description))
+    func differences(want: String? = nil) throws -> [TreeVerification.Difference] {
+        let plan = try store.plan(PlanRequest(want: want ?? ref.description))
         let (snapshot, contents) = try Fetch.messages(
             plan, have: nil, store, ProgressCounters(), .standard)
         return try TreeVerification.run(

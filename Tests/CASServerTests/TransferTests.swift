@@ -118,6 +118,30 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1)))
+    func `a receiver that fails in the middle does not wait for the rest`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            try world.write("big.bin", content(seed: 3, count: 40 << 20))
+            try world.withRemote { _ = try world.push("team/project", $0) }
+            try world.withRemote { store in
+                let plan = try store.plan(PlanRequest(want: "team/project"))
+                for _ in 0..<5 {
+                    var isFirst = true
+                    let error = code {
+                        try store.readData(plan: plan.planID, share: 0, of: 1) { _ in
+                            guard isFirst else { throw CASError(.resourceExhausted, "no room") }
+                            isFirst = false
+                            // Long enough for the answer to fill what may wait.
+                            Sleep.milliseconds(300)
+                        }
+                    }
+                    #expect(error == .resourceExhausted)
+                }
+            }
+        }
+    }
+
     @Test func `sixteen fetches at once stay within 512 MiB`() async throws {
         try await onThread {
             let world = try ServerWorld()

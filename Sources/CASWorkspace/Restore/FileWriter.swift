@@ -5,7 +5,8 @@ import CASTree
 
 /// Creates files of the tree, one thread each; keeps directories open from file to file.
 final class FileWriter {
-    private static let openDirectories = 64
+    /// Directories that all writers together keep open.
+    private static let openDirectories = 256
 
     let restore: Restore
     /// For whoever needs some room while writing.
@@ -23,7 +24,9 @@ final class FileWriter {
     /// The directory of a place.
     func directory(_ index: Int) throws -> DirectoryHandle {
         if let handle = handles[index] { return handle }
-        if handles.count >= FileWriter.openDirectories { handles.removeAll(keepingCapacity: true) }
+        if handles.count >= FileWriter.openDirectories / restore.options.workers {
+            handles.removeAll(keepingCapacity: true)
+        }
         let handle = try restore.handle(index)
         handles[index] = handle
         return handle

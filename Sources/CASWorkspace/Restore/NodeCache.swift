@@ -45,7 +45,7 @@ final class NodeCache: Sendable {
     private func copy(
         _ digest: Digest, _ places: [Restore.Place], _ writer: FileWriter
     ) throws -> Bool {
-        let folder = files.folder(digest)
+        let folder = try files.folder(digest)
         let name = NodeCacheShelf.name(digest)
         guard let source = try folder.openFile(ifPresent: name) else { return false }
         let status = try source.status()
@@ -118,7 +118,7 @@ final class NodeCache: Sendable {
         _ fill: (borrowing OpenFile) throws -> Void
     ) throws {
         if writer.restore.options.link, try adopt(digest, places, writer) { return }
-        let folder = files.folder(digest)
+        let folder = try files.folder(digest)
         let name = NodeCacheShelf.name(digest)
         guard try folder.status(name) == nil else { return }
         let temporary = Array("\(Identifier.random())".utf8)
@@ -164,22 +164,34 @@ struct NodeCacheShelf: Sendable {
         /// When it was added or last used: using one changes its status.
         let used: Timestamp
     }
-    private let folders: [DirectoryHandle]
+    private let shelf: DirectoryHandle
+    /// Those that were used; a small update touches a few.
+    private let folders = SharedFolders()
 
     init(_ name: String, in root: DirectoryHandle) throws {
-        let shelf = try Destination.make(Array(name.utf8), in: root)
-        folders = try (0..<256).map { byte in
-            try Destination.make(Array(Hexadecimal.encode([UInt8(byte)]).utf8), in: shelf)
-        }
+        shelf = try Destination.make(Array(name.utf8), in: root)
     }
 
-    func folder(_ digest: Digest) -> DirectoryHandle { folders[Int(digest.words.0 >> 56)] }
+    func folder(_ digest: Digest) throws -> DirectoryHandle {
+        try folder(Int(digest.words.0 >> 56))
+    }
+
+    private func folder(_ index: Int) throws -> DirectoryHandle {
+        try folders.known.withLock { known in
+            if let folder = known[index] { return folder }
+            let name = Array(Hexadecimal.encode([UInt8(index)]).utf8)
+            let folder = try Destination.make(name, in: shelf)
+            known[index] = folder
+            return folder
+        }
+    }
 
     static func name(_ digest: Digest) -> [UInt8] { Array(digest.hexadecimal.utf8) }
 
     func entries() throws -> [(folder: DirectoryHandle, entry: Entry)] {
-        try folders.flatMap { folder in
-            try NodeCacheShelf.entries(folder).map { (folder, $0) }
+        try (0..<256).flatMap { index in
+            let folder = try folder(index)
+            return try NodeCacheShelf.entries(folder).map { (folder, $0) }
         }
     }
 
@@ -190,4 +202,9 @@ struct NodeCacheShelf: Sendable {
             try folder.status(name).map { Entry(name: name, bytes: $0.size, used: $0.changed) }
         }
     }
+}
+
+/// Open folders of a shelf.
+private final class SharedFolders: Sendable {
+    let known = Mutex<[Int: DirectoryHandle]>([:])
 }

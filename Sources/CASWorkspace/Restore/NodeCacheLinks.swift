@@ -18,7 +18,7 @@ extension NodeCache {
     func restoreLinks(
         _ digest: Digest, _ places: [Restore.Place], _ writer: FileWriter
     ) throws -> [Restore.Place] {
-        let folder = links.folder(digest)
+        let folder = try links.folder(digest)
         var good: Set<[UInt8]> = []
         var rest: [Restore.Place] = []
         for place in places {
@@ -62,7 +62,7 @@ extension NodeCache {
     func adopt(
         _ digest: Digest, _ places: [Restore.Place], _ writer: FileWriter
     ) throws -> Bool {
-        let folder = links.folder(digest)
+        let folder = try links.folder(digest)
         for place in places {
             let wanted = writer.restore.layout.attributes(place, writer.restore.options)
             let parent = try writer.directory(place.directory)

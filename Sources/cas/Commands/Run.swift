@@ -70,6 +70,7 @@ struct RunCommand: ParsableCommand {
     private func execute(in directory: String) throws {
         try SystemFailure.check("cannot enter the directory", path: directory) { chdir(directory) }
         Interruption.remove()
+        Host.setOpenFileLimit(CASCommand.openFileLimit)
         var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
         arguments.append(nil)
         execvp(command[0], &arguments)

@@ -1,0 +1,72 @@
+import CASClient
+import CASCore
+import CASWire
+import Synchronization
+
+/// A store of which a test changes some answers and counts some calls.
+final class DecoratedStore: StoreConnection {
+    private let base: any StoreConnection
+    private let blobReads = Atomic<Int>(0)
+    /// Changes what `missing` answers.
+    let onMissing = Mutex<(@Sendable ([Bool]) throws -> [Bool])?>(nil)
+    /// Runs before a commit.
+    let beforeCommit = Mutex<(@Sendable () throws -> Void)?>(nil)
+    /// Changes what a plan is asked for.
+    let onPlan = Mutex<(@Sendable (PlanRequest) -> PlanRequest)?>(nil)
+
+    init(_ base: any StoreConnection) { self.base = base }
+
+    /// How often single blobs were asked for.
+    var blobReadCount: Int { blobReads.load(ordering: .relaxed) }
+
+    var location: String { base.location }
+    var isLocal: Bool { base.isLocal }
+    func describe() throws -> StoreDescription { try base.describe() }
+    func missing(_ digests: [Digest], push: Identifier) throws -> [Bool] {
+        let answer = try base.missing(digests, push: push)
+        return try onMissing.withLock { try $0?(answer) } ?? answer
+    }
+    func upload(push: Identifier, stream: Int, sequence: Int, records: ReusableBuffer) throws {
+        try base.upload(push: push, stream: stream, sequence: sequence, records: records)
+    }
+    func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse {
+        try beforeCommit.withLock { $0.take() }?()
+        return try base.commit(request, records: records)
+    }
+    func abandon(push: Identifier) throws { try base.abandon(push: push) }
+    func plan(_ request: PlanRequest) throws -> PlanResponse {
+        try base.plan(onPlan.withLock { $0 }?(request) ?? request)
+    }
+    func readTree(plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
+        try base.readTree(plan: plan, sink)
+    }
+    func readData(
+        plan: String, share: Int, of count: Int, _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try base.readData(plan: plan, share: share, of: count, sink)
+    }
+    func readBlobs(_ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
+        blobReads.add(1, ordering: .relaxed)
+        try base.readBlobs(digests, sink)
+    }
+    func ref(_ name: RefName) throws -> RefEntry? { try base.ref(name) }
+    func refs(prefix: String, after: String, limit: Int) throws -> RefPage {
+        try base.refs(prefix: prefix, after: after, limit: limit)
+    }
+    func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage {
+        try base.history(name, before: before, limit: limit)
+    }
+    func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry {
+        try base.setRef(name, update)
+    }
+    func removeRef(_ name: RefName, _ update: RefUpdate) throws {
+        try base.removeRef(name, update)
+    }
+    func usage() throws -> UsageReport { try base.usage() }
+    func createToken(_ request: TokenRequest) throws -> TokenResponse {
+        try base.createToken(request)
+    }
+    func tokens() throws -> [TokenRecord] { try base.tokens() }
+    func revokeToken(_ identifier: Identifier) throws { try base.revokeToken(identifier) }
+    func close() throws { try base.close() }
+}
