@@ -8,26 +8,25 @@ internal import CZstd
 package final class Compressor: @unchecked Sendable {
     /// The level of new data; chosen by measurement (ops/decisions/0001-chunk-size-and-level.md).
     package static let standardLevel: Int32 = 1
+    /// The level of short inputs, where a higher one gains more and costs less.
+    package static let shortLevel: Int32 = 3
+    /// Bytes up to which an input is short.
+    package static let shortBytes = 128 << 10
     /// A frame must save one part in this many, or the bytes are stored raw: reading them back is
     /// then a copy instead of a decompression.
     private static let leastGain = 32
     /// Shorter inputs never shrink enough to pay for a frame's header.
     private static let leastBytes = 64
 
-    private let context: OpaquePointer
+    private let long: CompressionContext
+    private let short: CompressionContext
 
-    /// A compressor of the given zstd level; throws `resourceExhausted` without memory.
-    package init(level: Int32 = Compressor.standardLevel) throws {
-        guard let context = ZSTD_createCCtx() else {
-            throw CASError(.resourceExhausted, "no memory for a compressor")
-        }
-        self.context = context
-        guard ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)) == 0
-        else { throw CASError(.invalidArgument, "zstd has no level \(level)") }
-    }
-
-    deinit {
-        ZSTD_freeCCtx(context)
+    /// A compressor of the given zstd levels; throws `resourceExhausted` without memory.
+    package init(
+        level: Int32 = Compressor.standardLevel, shortLevel: Int32 = Compressor.shortLevel
+    ) throws {
+        long = try CompressionContext(level)
+        short = try CompressionContext(shortLevel)
     }
 
     /// Appends the stored form of `raw` to `output` and says which form it is.
@@ -37,9 +36,10 @@ package final class Compressor: @unchecked Sendable {
         if raw.count >= Compressor.leastBytes {
             // A frame that would not gain enough is cut short by the room it is given.
             let room = raw.count - raw.count / Compressor.leastGain
+            let context = raw.count > Compressor.shortBytes ? long : short
             let written = output.append(maximum: room) { target in
                 let size = ZSTD_compress2(
-                    context, target.baseAddress, target.count, raw.baseAddress, raw.count)
+                    context.pointer, target.baseAddress, target.count, raw.baseAddress, raw.count)
                 return ZSTD_isError(size) == 0 ? size : 0
             }
             if written > 0 { return .zstd }
@@ -47,6 +47,22 @@ package final class Compressor: @unchecked Sendable {
         output.append(raw)
         return .raw
     }
+}
+
+/// Working memory of zstd for one level: changing the level of one would clear its tables each time.
+private final class CompressionContext {
+    let pointer: OpaquePointer
+
+    init(_ level: Int32) throws {
+        guard let pointer = ZSTD_createCCtx() else {
+            throw CASError(.resourceExhausted, "no memory for a compressor")
+        }
+        self.pointer = pointer
+        guard ZSTD_isError(ZSTD_CCtx_setParameter(pointer, ZSTD_c_compressionLevel, level)) == 0
+        else { throw CASError(.invalidArgument, "zstd has no level \(level)") }
+    }
+
+    deinit { ZSTD_freeCCtx(pointer) }
 }
 
 /// Turns the stored form of a record back into its raw bytes.
