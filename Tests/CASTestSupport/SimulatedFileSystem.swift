@@ -9,13 +9,17 @@ import Synchronization
 package final class SimulatedFileSystem: FileSystem {
     /// What an operation is.
     package enum Operation: Hashable, Sendable, CaseIterable {
-        case create, append, synchronize, rename, remove, truncate, synchronizeDirectory, read
+        case create, append, synchronize, rename, link, remove, truncate, synchronizeDirectory, read
+        /// Calls to an object store, see `InMemoryBackend`.
+        case putObject, readObject, listObjects, deleteObject
     }
 
     /// What happens at the chosen operation.
     package enum Fault: Sendable {
         /// The operation fails and has no effect.
         case error(CASError)
+        /// The operation has its whole effect and then fails: the answer was lost on the way.
+        case lostAnswer(CASError)
         /// The operation has half of its effect and the machine stops: all later ones fail too.
         case powerCut
     }
@@ -38,8 +42,19 @@ package final class SimulatedFileSystem: FileSystem {
         var faultAt: Int?
         var faultKinds: Set<Operation> = Set(Operation.allCases)
         var fault: Fault?
+        /// What fails until further notice, and with what.
+        var failing: (operation: Operation, error: CASError)?
         var isOff = false
         var capacity: Int?
+        var hasLinks = true
+
+        /// Bytes of all files; one with two names counts once.
+        var usedBytes: Int {
+            var seen: Set<ObjectIdentifier> = []
+            return names.values.reduce(0) {
+                seen.insert(ObjectIdentifier($1)).inserted ? $0 + $1.bytes.count : $0
+            }
+        }
     }
     let state = Mutex(State())
 
@@ -51,20 +66,33 @@ package final class SimulatedFileSystem: FileSystem {
         state.withLock { state in
             state.count = 0
             state.faultAt = number
-            state.faultKinds = kinds ?? Set(Operation.allCases).subtracting([.read])
+            state.faultKinds =
+                kinds ?? Set(Operation.allCases).subtracting([.read, .readObject])
             state.fault = fault
         }
     }
 
+    /// Makes all operations of one kind fail from now on; nil for none.
+    package func failEvery(_ operation: Operation?, with error: CASError) {
+        state.withLock { $0.failing = operation.map { ($0, error) } }
+    }
+
     /// Operations since the fault was injected, or since the start.
     package var operationCount: Int { state.withLock { $0.count } }
+    /// Operations of one kind so far.
+    package func count(of operation: Operation) -> Int {
+        state.withLock { $0.counts[operation] ?? 0 }
+    }
     /// Syncs of files so far.
-    package var synchronizationCount: Int { state.withLock { $0.counts[.synchronize] ?? 0 } }
+    package var synchronizationCount: Int { count(of: .synchronize) }
     /// Whether the power was cut.
     package var isOff: Bool { state.withLock { $0.isOff } }
 
     /// Limits the bytes that all files may have together; nil for no limit.
     package func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes } }
+
+    /// Makes hard links impossible, or possible again.
+    package func setHasLinks(_ hasLinks: Bool) { state.withLock { $0.hasLinks = hasLinks } }
 
     /// Names and sizes of all files.
     package var fileSizes: [String: Int] {
@@ -98,10 +126,14 @@ package final class SimulatedFileSystem: FileSystem {
             }
             next.state.withLock { fresh in
                 fresh.directories = state.directories
+                var copies: [ObjectIdentifier: Inode] = [:]
                 for (path, inode) in survivors {
-                    let copy = Inode()
-                    copy.bytes = SimulatedFileSystem.survivor(inode, &random)
-                    copy.durable = copy.bytes
+                    // A file with two names is one file afterwards, too.
+                    let copy = copies[ObjectIdentifier(inode)] ?? Inode()
+                    if copies.updateValue(copy, forKey: ObjectIdentifier(inode)) == nil {
+                        copy.bytes = SimulatedFileSystem.survivor(inode, &random)
+                        copy.durable = copy.bytes
+                    }
                     fresh.names[path] = copy
                     fresh.durableNames[path] = copy
                 }
@@ -116,8 +148,10 @@ package final class SimulatedFileSystem: FileSystem {
         state.withLock { state in
             next.state.withLock { fresh in
                 fresh.directories = state.directories
+                var copies: [ObjectIdentifier: Inode] = [:]
                 for (path, inode) in state.names {
-                    let copy = Inode()
+                    let copy = copies[ObjectIdentifier(inode)] ?? Inode()
+                    copies[ObjectIdentifier(inode)] = copy
                     copy.bytes = inode.bytes
                     copy.durable = inode.bytes
                     fresh.names[path] = copy
@@ -158,6 +192,7 @@ package final class SimulatedFileSystem: FileSystem {
         try state.withLock { state in
             if state.isOff { throw SimulatedFileSystem.off(path) }
             state.counts[operation, default: 0] += 1
+            if let failing = state.failing, failing.operation == operation { throw failing.error }
             if state.faultKinds.contains(operation) {
                 state.count += 1
                 if state.count == state.faultAt, let fault = state.fault {
@@ -166,6 +201,9 @@ package final class SimulatedFileSystem: FileSystem {
                         if operation == .synchronize, let inode = state.names[path] {
                             inode.droppedFrom = inode.durable.count
                         }
+                        throw error
+                    case .lostAnswer(let error):
+                        _ = try body(&state)
                         throw error
                     case .powerCut:
                         half(&state)
@@ -236,6 +274,18 @@ extension SimulatedFileSystem {
         }
     }
 
+    package func link(_ path: String, to new: String) throws -> Bool {
+        try perform(.link, path) { state in
+            guard let inode = state.names[path] else { throw SimulatedFileSystem.noFile(path) }
+            guard state.hasLinks else { return false }
+            guard state.names[new] == nil else {
+                throw CASError(.alreadyExists, "the file exists", path: new)
+            }
+            state.names[new] = inode
+            return true
+        }
+    }
+
     package func remove(_ path: String) throws {
         try perform(.remove, path) { state in
             guard state.names.removeValue(forKey: path) != nil else {
@@ -255,8 +305,7 @@ extension SimulatedFileSystem {
 
     package func freeBytes(_ path: String) throws -> UInt64 {
         state.withLock { state in
-            let used = state.names.values.reduce(0) { $0 + $1.bytes.count }
-            return UInt64(max(0, (state.capacity ?? 1 << 40) - used))
+            UInt64(max(0, (state.capacity ?? 1 << 40) - state.usedBytes))
         }
     }
 }
@@ -282,7 +331,7 @@ final class SimulatedFile: StoreFile {
         }
         try fileSystem.perform(.append, path, half: half) { state in
             if let capacity = state.capacity {
-                let used = state.names.values.reduce(0) { $0 + $1.bytes.count }
+                let used = state.usedBytes
                 guard used + bytes.count <= capacity else {
                     // As a real disk does it: what fits is written before the error.
                     inode.bytes.append(contentsOf: bytes.prefix(max(0, capacity - used)))
