@@ -90,7 +90,7 @@ let package = Package(
         module(
             "CASHTTP",
             [
-                "CASCore", "CASTree", "CASPack", "CASWire", "CASRepository",
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASStorage", "CASRepository",
                 hummingbird, httpTypes, log, nioCore, nioPosix,
             ]),
 

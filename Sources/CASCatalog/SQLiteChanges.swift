@@ -68,7 +68,7 @@ extension SQLiteTransaction: CatalogTransaction {
     }
 
     func markStored(pack number: Int64) throws {
-        let query = try SQLiteQuery(database, "UPDATE packs SET stored = 1 WHERE number = ?")
+        let query = try SQLiteQuery(database, "UPDATE packs SET object = 1 WHERE number = ?")
         query.bind(1, number)
         guard try query.run() == 1 else { throw CatalogFailure.unknownPack(number) }
     }

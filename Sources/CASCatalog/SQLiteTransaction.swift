@@ -105,7 +105,7 @@ final class SQLiteTransaction: CatalogReader {
 extension SQLiteTransaction {
     private static let packColumns =
         """
-        SELECT number, identifier, class, sealed, stored, committed, seconds, nanoseconds FROM packs
+        SELECT number, identifier, class, sealed, object, committed, seconds, nanoseconds FROM packs
         """
 
     private static func pack(_ row: SQLiteQuery) throws -> PackEntry {
