@@ -81,7 +81,10 @@ struct TokenCommand: ParsableCommand {
 
         func run() throws {
             try storeFlags.withStore(settings: try Settings.load()) { store in
-                let records = try store.connection.tokens()
+                // Identifiers are random: in their order a new token would turn up anywhere.
+                let records = try store.connection.tokens().sorted {
+                    ($0.created, $0.id) < ($1.created, $1.id)
+                }
                 if output.json { return Console.data(.list(records.map(\.json))) }
                 var table = TextTable(.left, .left, .left, .left, .left)
                 for record in records {
