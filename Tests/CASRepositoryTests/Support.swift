@@ -79,6 +79,13 @@ final class TestStore {
         try TestStore.backend(directory, storage, objects, simulated)
     }
 
+    /// Opens the store in memory as another process on the same machine does.
+    func openBeside() throws {
+        repository = try Repository.open(
+            configuration, fileSystem: simulated, objects: try backend(), catalog: memoryCatalog,
+            clock: clock)
+    }
+
     /// Opens the store again as after a clean end, or as after the death of the process.
     func reopen(closing: Bool = true) throws {
         if closing { try repository.close() }

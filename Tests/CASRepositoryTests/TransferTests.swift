@@ -199,6 +199,25 @@ struct TransferTests {
         try tree.expectWhole(in: store.repository, "project")
     }
 
+    @Test func `an owner that ends while another process opens the store loses nothing`() throws {
+        let store = try TestStore(.objects) { $0.packBytes = 6_000 }
+        let first = store.repository
+        let trees = [try SampleTree.random(726), try SampleTree.random(727)]
+        for tree in trees { try first.push(tree, to: "project") }
+        // One that is not sealed yet, and all packs move between the two looks of whoever opens.
+        #expect(try !store.localPacks().isEmpty)
+        let failure = Mutex<(any Error)?>(nil)
+        store.objects.beforeNextList { [catalog = store.memoryCatalog] in
+            do { try first.close() } catch { failure.withLock { $0 = error } }
+            catalog.reopen()
+        }
+        try store.openBeside()
+        #expect(failure.withLock { $0 } == nil)
+        #expect(try store.localPacks().isEmpty)
+        #expect(store.repository.counters.quarantined == 0)
+        try expectWhole(trees, store)
+    }
+
     @Test(arguments: [Storage.memory, .objects])
     func `rebuilds from files and objects together`(_ storage: Storage) throws {
         let store = try TestStore(storage) { $0.packBytes = 6_000 }

@@ -7,7 +7,8 @@ import Synchronization
 package final class InMemoryObjects: Sendable {
     fileprivate let state = Mutex<[Identifier: [UInt8]]>([:])
 
-    fileprivate let hook = Mutex<(@Sendable () -> Void)?>(nil)
+    fileprivate let putHook = Mutex<(@Sendable () -> Void)?>(nil)
+    fileprivate let listHook = Mutex<(@Sendable () -> Void)?>(nil)
 
     /// No objects.
     package init() {}
@@ -17,7 +18,12 @@ package final class InMemoryObjects: Sendable {
 
     /// Calls `body` before each put, so that it can be slow.
     package func beforePut(_ body: @escaping @Sendable () -> Void) {
-        hook.withLock { $0 = body }
+        putHook.withLock { $0 = body }
+    }
+
+    /// Calls `body` before the next page of a listing.
+    package func beforeNextList(_ body: @escaping @Sendable () -> Void) {
+        listHook.withLock { $0 = body }
     }
 
     /// The bytes of an object; nil if there is none.
@@ -45,7 +51,7 @@ package final class InMemoryBackend: ObjectBackend {
     }
 
     package func put(_ name: Identifier, _ source: ObjectSource) throws -> Bool {
-        objects.hook.withLock { $0 }?()
+        objects.putHook.withLock { $0 }?()
         let count = Int(try source.file.size())
         let bytes = try [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             filled = try source.file.read(at: 0, into: UnsafeMutableRawBufferPointer(buffer))
@@ -77,7 +83,8 @@ package final class InMemoryBackend: ObjectBackend {
     }
 
     package func list(after: Identifier?, limit: Int) throws -> [ObjectEntry] {
-        try machine.perform(.listObjects, "") { [objects] _ in
+        objects.listHook.withLock { $0.take() }?()
+        return try machine.perform(.listObjects, "") { [objects] _ in
             objects.state.withLock { state in
                 state.filter { entry in after.map { $0 < entry.key } ?? true }
                     .sorted { $0.key < $1.key }
