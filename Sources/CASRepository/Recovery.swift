@@ -68,6 +68,7 @@ extension Repository {
         let present = try localPacks()
         var stored: Set<Identifier> = []
         try objects.forEach { stored.insert($0.name) }
+        try checkPresence(packs.filter(\.isStored), stored)
         for pack in packs {
             let isPresent = present.contains(pack.identifier)
             if !pack.isSealed {
@@ -87,6 +88,18 @@ extension Repository {
             }
         }
         try removeStrays(Set(packs.map(\.identifier)))
+    }
+
+    /// Throws `failedPrecondition` where no object at all is there: a volume that is not mounted must not
+    /// take every record of the store out of use.
+    private func checkPresence(_ known: [PackEntry], _ stored: Set<Identifier>) throws {
+        guard let first = known.first else { return }
+        guard known.contains(where: { stored.contains($0.identifier) }) else {
+            throw CASError(
+                .failedPrecondition, "none of the store's sealed packs is there",
+                hint: "mount the volume that holds them; are they lost, then cas rebuild-index",
+                path: objects.place(of: first.identifier))
+        }
     }
 
     private func localPacks() throws -> Set<Identifier> {

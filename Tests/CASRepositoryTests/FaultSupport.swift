@@ -38,7 +38,7 @@ struct FaultWorld {
         self.fileSystem = fileSystem
         self.catalog = catalog
         self.objects = objects
-        fileSystem.setHasLinks(place != .copies)
+        if place == .copies { fileSystem.setLinks(.nowhere) }
     }
 
     private func backend() throws -> any ObjectBackend {

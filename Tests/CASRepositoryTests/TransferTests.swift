@@ -179,6 +179,21 @@ struct TransferTests {
         try tree.expectWhole(in: store.repository, "project")
     }
 
+    @Test func `a store whose objects are all away does not open and loses nothing`() throws {
+        let store = try TestStore(.objects)
+        let tree = try SampleTree.random(728)
+        try store.repository.push(tree, to: "project")
+        try store.repository.close()
+        store.memoryCatalog.reopen()
+        let away = store.objects.names.map { ($0, store.objects[$0]) }
+        for (name, _) in away { store.objects[name] = nil }
+        let error = #expect(throws: CASError.self) { try store.openBeside() }
+        #expect(error?.code == .failedPrecondition)
+        for (name, bytes) in away { store.objects[name] = bytes }
+        try store.openBeside()
+        try tree.expectWhole(in: store.repository, "project")
+    }
+
     @Test func `a living owner's sealed packs are left to it`() throws {
         let store = try TestStore(.disk) { $0.packBytes = 1 }
         let first = store.repository

@@ -6,7 +6,9 @@ import Testing
 
 /// What backends do where operations fail, answers are lost and the power goes.
 struct BackendFaultTests {
-    private static let simulatedKinds: [BackendWorld.Kind] = [.simulated, .copies, .memory]
+    private static let simulatedKinds: [BackendWorld.Kind] = [
+        .simulated, .device, .copies, .memory,
+    ]
     private static let failure = CASError(.unavailable, "injected")
 
     private static func content(_ index: Int) -> [UInt8] {
@@ -96,7 +98,7 @@ struct BackendFaultTests {
                 var outcome = Outcome()
                 outcome.run(world)
                 let machine = world.simulated.afterPowerCut(seed: seed)
-                machine.setHasLinks(kind != .copies)
+                world.setLinks(of: machine)
                 let backend: any ObjectBackend =
                     kind == .memory
                     ? InMemoryBackend(world.objects, machine: machine)

@@ -12,7 +12,9 @@ struct BackendWorld: Sendable {
         case disk
         /// A directory on a simulated file system.
         case simulated
-        /// A directory that nothing can be linked into.
+        /// A directory on another device than the sources.
+        case device
+        /// A directory on a file system that has no hard links.
         case copies
         /// Objects in memory, by the rules of S3.
         case memory
@@ -48,7 +50,6 @@ struct BackendWorld: Sendable {
         directory = kind == .disk ? try TemporaryDirectory() : nil
         fileSystem = kind == .disk ? DiskFileSystem() : simulated
         root = directory?.path ?? "/world"
-        simulated.setHasLinks(kind != .copies)
         base =
             kind == .memory
             ? InMemoryBackend(objects, machine: simulated)
@@ -60,6 +61,16 @@ struct BackendWorld: Sendable {
             case .counted: CountingBackend(base, counters)
             case .retried: RetryingBackend(base) { [pauses] in pauses.add($0) }
             }
+        setLinks(of: simulated)
+    }
+
+    /// Gives a machine the kind's hard links.
+    func setLinks(of machine: SimulatedFileSystem) {
+        switch kind {
+        case .device: machine.setLinks(.withinDirectories)
+        case .copies: machine.setLinks(.nowhere)
+        case .disk, .simulated, .memory: break
+        }
     }
 
     /// Where sources and objects are.

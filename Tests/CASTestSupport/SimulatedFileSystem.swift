@@ -14,6 +14,14 @@ package final class SimulatedFileSystem: FileSystem {
         case putObject, readObject, listObjects, deleteObject
     }
 
+    /// Where hard links are possible.
+    package enum Links: Sendable {
+        case everywhere
+        /// As if each directory were on a device of its own.
+        case withinDirectories
+        case nowhere
+    }
+
     /// What happens at the chosen operation.
     package enum Fault: Sendable {
         /// The operation fails and has no effect.
@@ -46,7 +54,7 @@ package final class SimulatedFileSystem: FileSystem {
         var failing: (operation: Operation, error: CASError)?
         var isOff = false
         var capacity: Int?
-        var hasLinks = true
+        var links = Links.everywhere
 
         /// Bytes of all files; one with two names counts once.
         var usedBytes: Int {
@@ -91,8 +99,8 @@ package final class SimulatedFileSystem: FileSystem {
     /// Limits the bytes that all files may have together; nil for no limit.
     package func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes } }
 
-    /// Makes hard links impossible, or possible again.
-    package func setHasLinks(_ hasLinks: Bool) { state.withLock { $0.hasLinks = hasLinks } }
+    /// Says where hard links are possible.
+    package func setLinks(_ links: Links) { state.withLock { $0.links = links } }
 
     /// Names and sizes of all files.
     package var fileSizes: [String: Int] {
@@ -277,7 +285,12 @@ extension SimulatedFileSystem {
     package func link(_ path: String, to new: String) throws -> Bool {
         try perform(.link, path) { state in
             guard let inode = state.names[path] else { throw SimulatedFileSystem.noFile(path) }
-            guard state.hasLinks else { return false }
+            switch state.links {
+            case .everywhere: break
+            case .withinDirectories:
+                guard FilePaths.parent(path) == FilePaths.parent(new) else { return false }
+            case .nowhere: return false
+            }
             guard state.names[new] == nil else {
                 throw CASError(.alreadyExists, "the file exists", path: new)
             }

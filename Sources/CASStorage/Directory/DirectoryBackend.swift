@@ -37,7 +37,11 @@ package final class DirectoryBackend: ObjectBackend {
 
     private func make(_ name: Identifier, _ source: ObjectSource) throws -> Bool {
         let path = place(of: name)
-        if try fileSystem.size(path) != nil { return false }
+        if try fileSystem.size(path) != nil {
+            // An earlier attempt may have failed right behind its success.
+            try removeTemporaries(of: name)
+            return false
+        }
         if let isMade = try link(source.path, to: path) { return isMade }
         try removeTemporaries(of: name)
         let temporary =
@@ -49,13 +53,18 @@ package final class DirectoryBackend: ObjectBackend {
             try? fileSystem.remove(temporary)
             throw error
         }
-        guard let isMade = try link(temporary, to: path) else {
-            // No hard links at all here. Whoever else puts this name has the same bytes.
-            try fileSystem.rename(temporary, to: path)
-            return true
+        do {
+            guard let isMade = try link(temporary, to: path) else {
+                // No hard links at all here. Whoever else puts this name has the same bytes.
+                try fileSystem.rename(temporary, to: path)
+                return true
+            }
+            try removeIfPresent(temporary)
+            return isMade
+        } catch let error as CASError where error.code == .notFound {
+            throw CASError(
+                .unavailable, "somebody else is putting the same object", cause: error, path: path)
         }
-        try fileSystem.remove(temporary)
-        return isMade
     }
 
     /// Gives a file the name of an object; false where the name is taken, nil where that can not be done.
