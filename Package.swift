@@ -66,6 +66,7 @@ let package = Package(
 
         // Engine.
         module("CASFileSystem", ["CASCore", "CShims"]),
+        module("CASStorage", ["CASCore", "CASFileSystem"]),
         module(
             "CASCatalog",
             [
@@ -76,7 +77,7 @@ let package = Package(
             "CASRepository",
             [
                 "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
-                "CASFileSystem", "CASCatalog",
+                "CASFileSystem", "CASStorage", "CASCatalog",
             ]),
         module(
             "CASWorkspace",
@@ -89,7 +90,7 @@ let package = Package(
         module(
             "CASHTTP",
             [
-                "CASCore", "CASTree", "CASPack", "CASWire", "CASRepository",
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASStorage", "CASRepository",
                 hummingbird, httpTypes, log, nioCore, nioPosix,
             ]),
 
@@ -131,7 +132,7 @@ let package = Package(
         // Tests.
         .target(
             name: "CASTestSupport",
-            dependencies: ["CASCore", "CASFileSystem"],
+            dependencies: ["CASCore", "CASFileSystem", "CASStorage"],
             path: "Tests/CASTestSupport", swiftSettings: settings),
         tests("CASCoreTests", ["CASCore"]),
         tests("CASChunkingTests", ["CASCore", "CASChunking"]),
@@ -141,12 +142,13 @@ let package = Package(
         tests(
             "CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"], data: ["format-1.txt"]),
         tests("CASFileSystemTests", ["CASCore", "CASFileSystem"]),
+        tests("CASStorageTests", ["CASCore", "CASFileSystem", "CASStorage"]),
         tests("CASCatalogTests", ["CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog"]),
         tests(
             "CASRepositoryTests",
             [
                 "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASWire",
-                "CASFileSystem", "CASCatalog", "CASRepository",
+                "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
             ]),
         tests(
             "CASWorkspaceTests",

@@ -15,6 +15,8 @@ package protocol CatalogTransaction: CatalogReader {
     func insert(pack entry: PackEntry) throws -> Int64
     /// Changes what is known of a pack; nil keeps a value.
     func update(pack number: Int64, isSealed: Bool?, committedBytes: UInt64?) throws
+    /// Records that a sealed pack is durable behind the object backend.
+    func markStored(pack number: Int64) throws
     /// Removes a pack and the locations of all its records, not what is derived from them.
     func removePack(_ number: Int64) throws
 

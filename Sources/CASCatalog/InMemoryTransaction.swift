@@ -139,6 +139,11 @@ extension InMemoryTransaction: CatalogTransaction {
         state.packs[number] = entry
     }
 
+    func markStored(pack number: Int64) throws {
+        guard state.packs[number] != nil else { throw CatalogFailure.unknownPack(number) }
+        state.packs[number]?.isStored = true
+    }
+
     func removePack(_ number: Int64) {
         state.packs[number] = nil
         state.locations = state.locations.filter { $0.value.pack != number }

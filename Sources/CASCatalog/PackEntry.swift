@@ -11,6 +11,8 @@ package struct PackEntry: Hashable, Sendable {
     package var packClass: PackClass
     /// Whether it has a footer and takes no more records.
     package var isSealed: Bool
+    /// Whether it lives behind the object backend, from where it is read; only a sealed one does.
+    package var isStored: Bool
     /// Bytes from its start that are durable and acknowledged.
     package var committedBytes: UInt64
     /// When it was created.
@@ -19,12 +21,13 @@ package struct PackEntry: Hashable, Sendable {
     /// A pack from its parts; the number of a new one does not matter.
     package init(
         number: Int64 = 0, identifier: Identifier, packClass: PackClass, isSealed: Bool = false,
-        committedBytes: UInt64, created: Timestamp
+        isStored: Bool = false, committedBytes: UInt64, created: Timestamp
     ) {
         self.number = number
         self.identifier = identifier
         self.packClass = packClass
         self.isSealed = isSealed
+        self.isStored = isStored
         self.committedBytes = committedBytes
         self.created = created
     }

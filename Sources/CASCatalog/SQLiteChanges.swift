@@ -41,14 +41,15 @@ extension SQLiteTransaction: CatalogTransaction {
             throw CatalogFailure.duplicatePack(entry.identifier)
         }
         let number = Int64(clamping: try increment("pack"))
-        let query = try SQLiteQuery(database, "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?)")
+        let query = try SQLiteQuery(database, "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
         query.bind(1, number)
         query.bind(2, entry.identifier.bytes)
         query.bind(3, Int64(entry.packClass.rawValue))
         query.bind(4, Int64(entry.isSealed ? 1 : 0))
-        query.bind(5, entry.committedBytes)
-        query.bind(6, entry.created.seconds)
-        query.bind(7, Int64(entry.created.nanoseconds))
+        query.bind(5, Int64(entry.isStored ? 1 : 0))
+        query.bind(6, entry.committedBytes)
+        query.bind(7, entry.created.seconds)
+        query.bind(8, Int64(entry.created.nanoseconds))
         try query.run()
         return number
     }
@@ -63,6 +64,12 @@ extension SQLiteTransaction: CatalogTransaction {
         if let isSealed { query.bind(1, Int64(isSealed ? 1 : 0)) } else { query.bindNull(1) }
         if let committedBytes { query.bind(2, committedBytes) } else { query.bindNull(2) }
         query.bind(3, number)
+        guard try query.run() == 1 else { throw CatalogFailure.unknownPack(number) }
+    }
+
+    func markStored(pack number: Int64) throws {
+        let query = try SQLiteQuery(database, "UPDATE packs SET object = 1 WHERE number = ?")
+        query.bind(1, number)
         guard try query.run() == 1 else { throw CatalogFailure.unknownPack(number) }
     }
 

@@ -24,8 +24,8 @@ enum SQLiteSchema {
 
         CREATE TABLE packs (
             number INTEGER PRIMARY KEY, identifier BLOB NOT NULL UNIQUE, class INTEGER NOT NULL,
-            sealed INTEGER NOT NULL, committed INTEGER NOT NULL, seconds INTEGER NOT NULL,
-            nanoseconds INTEGER NOT NULL
+            sealed INTEGER NOT NULL, object INTEGER NOT NULL, committed INTEGER NOT NULL,
+            seconds INTEGER NOT NULL, nanoseconds INTEGER NOT NULL
         ) STRICT;
         CREATE TABLE pack_usage (
             pack INTEGER NOT NULL, kind INTEGER NOT NULL, records INTEGER NOT NULL,

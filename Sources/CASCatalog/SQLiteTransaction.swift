@@ -104,7 +104,9 @@ final class SQLiteTransaction: CatalogReader {
 
 extension SQLiteTransaction {
     private static let packColumns =
-        "SELECT number, identifier, class, sealed, committed, seconds, nanoseconds FROM packs"
+        """
+        SELECT number, identifier, class, sealed, object, committed, seconds, nanoseconds FROM packs
+        """
 
     private static func pack(_ row: SQLiteQuery) throws -> PackEntry {
         guard let packClass = PackClass(rawValue: try row.number(2, UInt8.self)) else {
@@ -112,9 +114,10 @@ extension SQLiteTransaction {
         }
         return PackEntry(
             number: row.integer(0), identifier: try row.identifier(1), packClass: packClass,
-            isSealed: row.integer(3) != 0, committedBytes: try row.unsigned(4),
+            isSealed: row.integer(3) != 0, isStored: row.integer(4) != 0,
+            committedBytes: try row.unsigned(5),
             created: Timestamp(
-                seconds: row.integer(5), nanoseconds: try row.number(6, UInt32.self)))
+                seconds: row.integer(6), nanoseconds: try row.number(7, UInt32.self)))
     }
 
     func packs() throws -> [PackEntry] {

@@ -1,4 +1,5 @@
 package import CASCore
+import CASFileSystem
 package import CASWire
 
 /// Repeats what failed for a passing reason, where repeating can do no harm.

@@ -47,3 +47,10 @@ package struct Identifier: Hashable, Sendable, CustomStringConvertible {
     /// The 32 lower-case hexadecimal characters.
     package var description: String { Hexadecimal.encode(bytes) }
 }
+
+extension Identifier: Comparable {
+    /// The order of their bytes.
+    package static func < (left: Identifier, right: Identifier) -> Bool {
+        (left.high, left.low) < (right.high, right.low)
+    }
+}

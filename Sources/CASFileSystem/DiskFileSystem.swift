@@ -62,6 +62,15 @@ package struct DiskFileSystem: FileSystem {
         }
     }
 
+    package func link(_ path: String, to new: String) throws -> Bool {
+        if Glibc.link(path, new) == 0 { return true }
+        switch errno {
+        // Another device, a file system without hard links, or one that allows no more of them.
+        case EXDEV, EPERM, EOPNOTSUPP, ENOSYS, EMLINK: return false
+        default: throw SystemFailure.error(errno, "cannot link the file to \(new)", path: path)
+        }
+    }
+
     package func remove(_ path: String) throws {
         try SystemFailure.check("cannot remove the file", path: path) { unlink(path) }
     }

@@ -15,6 +15,10 @@ package protocol FileSystem: Sendable {
     func open(_ path: String, _ mode: FileOpenMode) throws -> any StoreFile
     /// Renames a file over whatever file has the new name.
     func rename(_ old: String, to new: String) throws
+    /// Gives a file a second name; false where the file system cannot do that between these places.
+    ///
+    /// Throws `alreadyExists` where the new name is taken: of several that try, one wins.
+    func link(_ path: String, to new: String) throws -> Bool
     /// Removes a file; throws `notFound`.
     func remove(_ path: String) throws
     /// Makes the names in a directory durable.

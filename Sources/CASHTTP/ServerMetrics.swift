@@ -1,6 +1,7 @@
 import CASWire
 import CASCore
 package import CASRepository
+import CASStorage
 import Synchronization
 
 /// What the server counts, in Prometheus' text format 0.0.4.
@@ -106,6 +107,22 @@ package final class ServerMetrics: Sendable {
             text += "\(name)_count{door=\"\(door)\"} \(sum)\n"
         }
 
+        private mutating func addObjects(_ repository: Repository) {
+            let counters = repository.counters
+            let objects = counters.objects
+            gauge(
+                "cas_packs_waiting", "Sealed packs that the object backend does not have yet.",
+                UInt64(repository.waitingPacks))
+            counter("cas_packs_stored_total", "Packs handed over.", counters.storedPacks)
+            counter("cas_packs_stored_bytes_total", "Bytes of these.", counters.storedBytes)
+            counter("cas_object_puts_total", "Objects put.", objects.puts)
+            counter("cas_object_reads_total", "Ranges of objects read.", objects.reads)
+            counter("cas_object_read_bytes_total", "Bytes of these.", objects.readBytes)
+            counter("cas_object_lists_total", "Pages of objects listed.", objects.lists)
+            counter("cas_object_deletes_total", "Objects deleted.", objects.deletes)
+            counter("cas_object_failures_total", "Calls that failed.", objects.failures)
+        }
+
         mutating func add(_ repository: Repository) {
             let counters = repository.counters
             gauge("cas_pushes_active", "Pushes in progress.", UInt64(repository.activePushes))
@@ -120,6 +137,7 @@ package final class ServerMetrics: Sendable {
             counter("cas_digests_asked_total", "Digests asked about.", counters.asked)
             counter("cas_digests_present_total", "Of these, there already.", counters.present)
             counter("cas_records_quarantined_total", "Damaged records.", counters.quarantined)
+            addObjects(repository)
             guard let usage = try? repository.usage(domain: .standard) else { return }
             gauge("cas_refs", "Refs.", usage.refs)
             gauge("cas_packs", "Packs.", usage.packs)

@@ -2,11 +2,15 @@ import CASCatalog
 import CASChunking
 package import CASCore
 import CASFileSystem
+import CASStorage
 
-/// The directory of a store on a disk: `format`, `packs/`, `catalog.sqlite` (Store.md).
+/// The directory of a store on a disk: `format`, `active/` with the packs that are written, `packs/` with
+/// the sealed ones, `catalog.sqlite` (Store.md).
 package enum StoreLocation {
     private static let formatName = "format"
     private static let formatLine = "cas store 1"
+    private static let activeName = "active"
+    private static let packsName = "packs"
     private static let catalogName = "catalog.sqlite"
 
     /// Whether a directory holds a store.
@@ -24,11 +28,11 @@ package enum StoreLocation {
         let fileSystem = DiskFileSystem()
         let isNew = try prepare(directory, create: create, fileSystem)
         let catalog = try SQLiteCatalog(path: "\(directory)/\(catalogName)", create: isNew)
-        var configuration = RepositoryConfiguration(packDirectory: "\(directory)/packs")
-        configuration.limits = limits
         do {
             let repository = try Repository.open(
-                configuration, fileSystem: fileSystem, catalog: catalog, clock: SystemClock())
+                configuration(directory, limits), fileSystem: fileSystem,
+                objects: try objects(directory, fileSystem), catalog: catalog,
+                clock: SystemClock())
             // Written last: a store whose creation was interrupted is created again.
             if isNew { try writeFormat(directory, fileSystem) }
             return repository
@@ -53,12 +57,27 @@ package enum StoreLocation {
         }
         try fileSystem.synchronizeDirectory(directory)
         let catalog = try SQLiteCatalog(path: path, create: true)
-        var configuration = RepositoryConfiguration(packDirectory: "\(directory)/packs")
-        configuration.limits = limits
         let result = try Repository.rebuildIndex(
-            configuration, fileSystem: fileSystem, catalog: catalog, clock: SystemClock())
+            configuration(directory, limits), fileSystem: fileSystem,
+            objects: try objects(directory, fileSystem), catalog: catalog, clock: SystemClock())
         try result.repository.close()
         return (result.report, aside)
+    }
+
+    private static func configuration(
+        _ directory: String, _ limits: Limits
+    ) -> RepositoryConfiguration {
+        var configuration = RepositoryConfiguration(
+            activeDirectory: "\(directory)/\(activeName)")
+        configuration.limits = limits
+        return configuration
+    }
+
+    private static func objects(
+        _ directory: String, _ fileSystem: DiskFileSystem
+    ) throws -> any ObjectBackend {
+        RetryingBackend(
+            try DirectoryBackend(directory: "\(directory)/\(packsName)", fileSystem: fileSystem))
     }
 
     /// Checks the directory and its format; true where a store is to be made.
@@ -82,7 +101,7 @@ package enum StoreLocation {
                 path: directory)
         }
         try fileSystem.createDirectory(directory)
-        let ours = ["packs", catalogName, "\(formatName).new", "lost+found"]
+        let ours = [activeName, packsName, catalogName, "\(formatName).new", "lost+found"]
         let foreign = try fileSystem.list(directory).filter { name in
             !ours.contains { name.hasPrefix($0) }
         }

@@ -13,6 +13,7 @@ final class PackWriter: Sendable {
     private let catalog: any Catalog
     private let clock: any WallClock
     private let files: PackFiles
+    private let transfer: PackTransfer
     private let configuration: RepositoryConfiguration
     private let incarnation: Identifier
     let counters: StoreCounters
@@ -29,12 +30,14 @@ final class PackWriter: Sendable {
 
     init(
         fileSystem: any FileSystem, catalog: any Catalog, clock: any WallClock, files: PackFiles,
-        configuration: RepositoryConfiguration, incarnation: Identifier, counters: StoreCounters
+        transfer: PackTransfer, configuration: RepositoryConfiguration, incarnation: Identifier,
+        counters: StoreCounters
     ) {
         self.fileSystem = fileSystem
         self.catalog = catalog
         self.clock = clock
         self.files = files
+        self.transfer = transfer
         self.configuration = configuration
         self.incarnation = incarnation
         self.counters = counters
@@ -90,7 +93,7 @@ final class PackWriter: Sendable {
                 created: clock.now())
             try header.encode().withUnsafeBytes { try file.append($0) }
             try file.synchronizeData()
-            try fileSystem.synchronizeDirectory(configuration.packDirectory)
+            try fileSystem.synchronizeDirectory(configuration.activeDirectory)
             counters.add(synchronizations: 2)
             let length = UInt64(PackHeader.byteCount)
             let number = try catalog.write {
@@ -176,13 +179,15 @@ final class PackWriter: Sendable {
 
     /// Takes note that the transaction with that outcome was committed.
     func committed(_ progress: Progress) {
+        let sealed = Set(progress.packs.filter(\.isSealed).map(\.pack.number))
         state.withLock { state in
             for item in progress.packs {
                 state.committed[item.pack.number] = item.durableBytes
             }
-            let sealed = Set(progress.packs.filter(\.isSealed).map(\.pack.number))
+            for number in sealed { state.committed[number] = nil }
             state.full.removeAll { sealed.contains($0.number) }
         }
+        transfer.add(sealed.sorted())
     }
 
     /// Seals all packs; a pack without records is removed.
@@ -210,7 +215,7 @@ final class PackWriter: Sendable {
         }
         for pack in empty {
             files.forget(pack.number)
-            try fileSystem.remove(files.path(pack.identifier))
+            try files.remove(pack.identifier)
         }
         if let failure = progress.failed.first { throw failure.error }
     }

@@ -3,6 +3,7 @@ import CASChunking
 package import CASCore
 package import CASFileSystem
 import CASPack
+package import CASStorage
 import CASTree
 import CASWire
 
@@ -30,15 +31,17 @@ extension Repository {
     /// a new incarnation, so that no client believes what it remembers of the old one.
     package static func rebuildIndex(
         _ configuration: RepositoryConfiguration, fileSystem: any FileSystem,
-        catalog: any Catalog, clock: any WallClock
+        objects: any ObjectBackend, catalog: any Catalog, clock: any WallClock
     ) throws -> (repository: Repository, report: RebuildReport) {
         let incarnation = Identifier.random()
         try catalog.write { try $0.removeEverything() }
-        var rebuild = IndexRebuild(configuration, fileSystem: fileSystem, catalog: catalog)
+        var rebuild = IndexRebuild(
+            configuration, fileSystem: fileSystem, objects: objects, catalog: catalog)
         try rebuild.readPacks()
         try rebuild.applyEvents(incarnation: incarnation, fallback: configuration.chunker)
         let repository = try open(
-            configuration, fileSystem: fileSystem, catalog: catalog, clock: clock)
+            configuration, fileSystem: fileSystem, objects: objects, catalog: catalog,
+            clock: clock)
         try repository.checkRefs(&rebuild.report)
         try repository.initialize()
         return (repository, rebuild.report)
@@ -66,35 +69,75 @@ extension Repository {
 
 /// Reads all packs of a store into an empty catalog.
 struct IndexRebuild {
+    /// A pack that is being read.
+    private struct Source {
+        /// What its name says, under which it is read later.
+        let name: Identifier
+        let size: UInt64
+        /// Whether it is an object.
+        let isStored: Bool
+        let read: PackScanner.Read
+    }
     private let configuration: RepositoryConfiguration
     private let fileSystem: any FileSystem
+    private let objects: any ObjectBackend
     private let catalog: any Catalog
     private var events: [StoreEvent] = []
     var report = RebuildReport()
 
     init(
-        _ configuration: RepositoryConfiguration, fileSystem: any FileSystem, catalog: any Catalog
+        _ configuration: RepositoryConfiguration, fileSystem: any FileSystem,
+        objects: any ObjectBackend, catalog: any Catalog
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
+        self.objects = objects
         self.catalog = catalog
     }
 
     mutating func readPacks() throws {
-        for name in try fileSystem.list(configuration.packDirectory) where name.hasSuffix(".pack") {
-            let path = "\(configuration.packDirectory)/\(name)"
-            do {
-                try readPack(path)
-                report.packs += 1
-            } catch let error as CASError
-                where error.code == .dataLoss || error.code == .unimplemented
-            {
-                report.unreadable.append((path, error.description))
+        var stored: [ObjectEntry] = []
+        try objects.forEach { stored.append($0) }
+        for object in stored {
+            try readPack(objects.place(of: object.name)) { rebuild in
+                try rebuild.readObject(object)
             }
+        }
+        // A file whose object is there was about to be removed, which opening the store does.
+        let names = Set(stored.map(\.name))
+        for name in try fileSystem.list(configuration.activeDirectory) {
+            guard let identifier = PackFiles.identifier(ofFile: name) else { continue }
+            let path = "\(configuration.activeDirectory)/\(name)"
+            guard !names.contains(identifier) else { continue }
+            try readPack(path) { rebuild in try rebuild.readFile(identifier, path) }
         }
     }
 
-    private mutating func readPack(_ path: String) throws {
+    private mutating func readPack(
+        _ place: String, _ body: (inout IndexRebuild) throws -> Void
+    ) throws {
+        do {
+            try body(&self)
+            report.packs += 1
+        } catch let error as CASError
+            where error.code == .dataLoss || error.code == .unimplemented
+        {
+            report.unreadable.append((place, error.description))
+        }
+    }
+
+    private mutating func readObject(_ object: ObjectEntry) throws {
+        let objects = objects
+        try read(
+            Source(name: object.name, size: object.size, isStored: true) { offset, target in
+                guard let count = try objects.read(object.name, at: offset, into: target) else {
+                    throw CASError(.dataLoss, "the pack is gone")
+                }
+                return count
+            })
+    }
+
+    private mutating func readFile(_ identifier: Identifier, _ path: String) throws {
         let file = try fileSystem.open(path, .readWrite)
         defer { file.close() }
         guard try file.lock() else {
@@ -102,21 +145,33 @@ struct IndexRebuild {
                 .failedPrecondition, "somebody is writing to the store",
                 hint: "stop cas serve and every push first", path: path)
         }
-        let size = try file.size()
-        let header = try withBytes(file, 0, PackHeader.byteCount) { try PackHeader(decoding: $0) }
-        let footerOffset = try sealedEnd(file, size)
-        let end = footerOffset ?? size
+        try read(
+            Source(name: identifier, size: try file.size(), isStored: false) {
+                try file.read(at: $0, into: $1)
+            })
+    }
+
+    private mutating func read(_ source: Source) throws {
+        let header = try withBytes(source, 0, PackHeader.byteCount) {
+            try PackHeader(decoding: $0)
+        }
+        guard header.identifier == source.name else {
+            throw CASError(.dataLoss, "the pack has the name of another")
+        }
+        let footerOffset = try sealedEnd(source)
+        let end = footerOffset ?? source.size
         var locations: [(Digest, BlobLocation)] = []
         var lists: [(Digest, ChunkList)] = []
         let number = try catalog.write {
             try $0.insert(
                 pack: PackEntry(
                     identifier: header.identifier, packClass: header.packClass,
-                    committedBytes: end, created: header.created))
+                    isSealed: source.isStored, isStored: source.isStored, committedBytes: end,
+                    created: header.created))
         }
-        var scanner = PackScanner(to: end, limits: configuration.limits, skipsDamage: true) {
-            try file.read(at: $0, into: $1)
-        }
+        var scanner = PackScanner(
+            to: end, limits: configuration.limits, skipsDamage: true,
+            read: source.read)
         let contents = try RecordContents()
         let outcome = try scanner.run { item in
             guard case .record(let record, let offset) = item else {
@@ -147,14 +202,16 @@ struct IndexRebuild {
             try transaction.insert(locations: locations, domain: .standard)
             try transaction.insert(chunkLists: lists, domain: .standard)
             try transaction.update(
-                pack: number, isSealed: footerOffset != nil, committedBytes: outcome.validEnd)
+                pack: number, isSealed: source.isStored || footerOffset != nil,
+                committedBytes: outcome.validEnd)
         }
     }
 
     /// Where the footer of a sealed pack begins; nil for one that has none.
-    private func sealedEnd(_ file: any StoreFile, _ size: UInt64) throws -> UInt64? {
+    private func sealedEnd(_ source: Source) throws -> UInt64? {
+        let size = source.size
         guard size >= UInt64(PackHeader.byteCount + PackTrailer.byteCount) else { return nil }
-        return try withBytes(file, size - UInt64(PackTrailer.byteCount), PackTrailer.byteCount) {
+        return try withBytes(source, size - UInt64(PackTrailer.byteCount), PackTrailer.byteCount) {
             guard PackTrailer.isPresent($0) else { return nil }
             // A trailer that is damaged or lies is no trailer; the scan finds what is whole.
             return (try? PackTrailer(decoding: $0, packBytes: size))?.footerOffset
@@ -162,12 +219,12 @@ struct IndexRebuild {
     }
 
     private func withBytes<Result>(
-        _ file: any StoreFile, _ offset: UInt64, _ count: Int,
+        _ source: Source, _ offset: UInt64, _ count: Int,
         _ body: (UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result {
         let buffer = ReusableBuffer(capacity: count)
         buffer.resize(to: count)
-        let read = try file.read(at: offset, into: buffer.mutableBytes)
+        let read = try source.read(offset, buffer.mutableBytes)
         return try body(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<read]))
     }
 

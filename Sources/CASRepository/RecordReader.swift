@@ -49,13 +49,15 @@ final class RecordReader {
 
     /// The whole record, lent until the next call; throws `dataLoss` if it is damaged.
     private func record(_ digest: Digest, _ location: BlobLocation) throws -> RecordView {
-        guard let file = try files.file(location.pack, catalog) else {
-            throw CASError(.dataLoss, "a pack of the store is gone", digest: digest)
-        }
         let length =
             RecordHeader.byteCount + Int(location.storedLength) + RecordHeader.trailerByteCount
         stored.resize(to: length)
-        let count = try file.read(at: location.offset, into: stored.mutableBytes)
+        let count = try files.read(
+            location.pack, at: location.offset, into: stored.mutableBytes
+        ) { try catalog.pack(location.pack) }
+        guard let count else {
+            throw CASError(.dataLoss, "a pack of the store is gone", digest: digest)
+        }
         guard count == length else {
             throw CASError(.dataLoss, "a pack of the store is cut short", digest: digest)
         }

@@ -83,17 +83,19 @@ final class PackRecordSource: RecordSource {
 
     private func readRun(_ range: Range<Int>, length: Int, into buffer: ReusableBuffer) throws {
         let location = items[range.lowerBound].location
-        let file = try repository.catalog.read {
-            try repository.files.file(location.pack, $0)
+        let start = buffer.count
+        var isGone = false
+        let count = try buffer.append(maximum: length) { target in
+            let count = try repository.files.read(
+                location.pack, at: location.offset, into: target
+            ) { try repository.catalog.read { try $0.pack(location.pack) } }
+            isGone = count == nil
+            return count ?? 0
         }
-        guard let file else {
+        guard !isGone else {
             try repository.forgetRecords(of: location.pack, from: 0)
             throw CASError(
                 .dataLoss, "a pack of the store is gone", digest: items[range.lowerBound].digest)
-        }
-        let start = buffer.count
-        let count = try buffer.append(maximum: length) {
-            try file.read(at: location.offset, into: $0)
         }
         var offset = start
         for index in range {

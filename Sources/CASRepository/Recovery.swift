@@ -3,6 +3,7 @@ import CASChunking
 package import CASCore
 package import CASFileSystem
 import CASPack
+package import CASStorage
 import CASWire
 
 /// Opening a store, and putting right what a crash left.
@@ -10,19 +11,19 @@ extension Repository {
     /// Opens the store behind a catalog; a catalog without settings is made that of a new store.
     ///
     /// Touches only packs whose owner is gone: cuts what was never committed, writes the footer that is
-    /// missing, and takes damaged records out of use.
+    /// missing, takes damaged records out of use, and hands sealed packs to the object backend.
     package static func open(
         _ configuration: RepositoryConfiguration, fileSystem: any FileSystem,
-        catalog: any Catalog, clock: any WallClock
+        objects: any ObjectBackend, catalog: any Catalog, clock: any WallClock
     ) throws -> Repository {
-        try fileSystem.createDirectory(configuration.packDirectory)
+        try fileSystem.createDirectory(configuration.activeDirectory)
         let known = try catalog.read { reader in
             (try reader.setting(SettingName.incarnation), try reader.setting(SettingName.chunker))
         }
         let incarnation = known.0.flatMap { Identifier(bytes: $0) }
         let chunker = try known.1.map { try decodeChunker($0) }
         let repository = Repository(
-            configuration, fileSystem: fileSystem, catalog: catalog, clock: clock,
+            configuration, fileSystem: fileSystem, objects: objects, catalog: catalog, clock: clock,
             incarnation: incarnation ?? .random(), chunker: chunker ?? configuration.chunker)
         if incarnation == nil || chunker == nil { try repository.initialize() }
         try repository.recover()
@@ -63,24 +64,65 @@ extension Repository {
 
     private func recover() throws {
         let packs = try catalog.read { try $0.packs() }
-        let present = Set(try fileSystem.list(configuration.packDirectory))
+        // In this order: a pack of another process is an object before its file goes.
+        let present = try localPacks()
+        var stored: Set<Identifier> = []
+        try objects.forEach { stored.insert($0.name) }
+        try checkPresence(packs.filter(\.isStored), stored)
         for pack in packs {
+            let isPresent = present.contains(pack.identifier)
             if !pack.isSealed {
                 try recover(pack)
-            } else if !present.contains("\(pack.identifier).pack") {
+            } else if pack.isStored, stored.contains(pack.identifier) {
+                // The crash came between the catalog's note and the removal.
+                if isPresent { try files.remove(pack.identifier) }
+            } else if !pack.isStored, isPresent {
+                try takeOver(pack)
+            } else if stored.contains(pack.identifier) {
+                try catalog.write { transaction in
+                    guard try transaction.pack(pack.number) != nil else { return }
+                    try transaction.markStored(pack: pack.number)
+                }
+            } else {
                 try forgetRecords(of: pack.number, from: 0)
             }
         }
         try removeStrays(Set(packs.map(\.identifier)))
     }
 
+    /// Throws `failedPrecondition` where no object at all is there: a volume that is not mounted must not
+    /// take every record of the store out of use.
+    private func checkPresence(_ known: [PackEntry], _ stored: Set<Identifier>) throws {
+        guard let first = known.first else { return }
+        guard known.contains(where: { stored.contains($0.identifier) }) else {
+            throw CASError(
+                .failedPrecondition, "none of the store's sealed packs is there",
+                hint: "mount the volume that holds them; are they lost, then cas rebuild-index",
+                path: objects.place(of: first.identifier))
+        }
+    }
+
+    private func localPacks() throws -> Set<Identifier> {
+        Set(
+            try fileSystem.list(configuration.activeDirectory)
+                .compactMap(PackFiles.identifier(ofFile:)))
+    }
+
+    /// Hands over a sealed pack that its owner did not live to hand over.
+    private func takeOver(_ pack: PackEntry) throws {
+        do {
+            let file = try fileSystem.open(files.path(pack.identifier), .readWrite)
+            defer { file.close() }
+            // A living owner has the lock and does it itself.
+            if try file.lock() { transfer.add([pack.number]) }
+        } catch let error as CASError where error.code == .notFound {
+            // The owner did it a moment ago.
+        }
+    }
+
     /// Removes files of packs that a crash left before the catalog knew them: nothing is in them.
     private func removeStrays(_ known: Set<Identifier>) throws {
-        for name in try fileSystem.list(configuration.packDirectory) {
-            guard name.hasSuffix(".pack"),
-                let identifier = Identifier(hexadecimal: name.dropLast(5)),
-                !known.contains(identifier)
-            else { continue }
+        for identifier in try localPacks() where !known.contains(identifier) {
             let path = files.path(identifier)
             guard let size = try fileSystem.size(path), size <= UInt64(PackHeader.byteCount) else {
                 continue
@@ -101,6 +143,8 @@ extension Repository {
         do {
             file = try fileSystem.open(path, .readWrite)
         } catch let error as CASError where error.code == .notFound {
+            // Its owner may have sealed it and handed it over since our look at the catalog.
+            guard try catalog.read({ try $0.pack(pack.number) })?.isSealed == false else { return }
             return try forgetRecords(of: pack.number, from: 0)
         }
         defer { file.close() }
@@ -128,6 +172,7 @@ extension Repository {
         try catalog.write {
             try $0.update(pack: pack.number, isSealed: true, committedBytes: validEnd)
         }
+        transfer.add([pack.number])
     }
 
     private func scan(

@@ -165,7 +165,7 @@ extension Repository {
 
     /// What the store holds, as sums.
     package func usage(domain: Domain) throws -> UsageReport {
-        let free = try fileSystem.freeBytes(configuration.packDirectory)
+        let free = try fileSystem.freeBytes(configuration.activeDirectory)
         return try catalog.read { reader in
             let counts = try reader.counts(domain: domain)
             var rows: [String: (refs: UInt64, bytes: UInt64)] = [:]

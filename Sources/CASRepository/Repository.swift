@@ -3,6 +3,7 @@ package import CASChunking
 package import CASCore
 import CASFileSystem
 import CASPack
+import CASStorage
 import CASWire
 import Synchronization
 
@@ -21,9 +22,11 @@ package final class Repository: Sendable {
     package let counters: StoreCounters
 
     let fileSystem: any FileSystem
+    let objects: any ObjectBackend
     let catalog: any Catalog
     let clock: any WallClock
     let files: PackFiles
+    let transfer: PackTransfer
     let writer: PackWriter
     let plans: PlanCache
     /// Held by the one thread that decompresses an uncommonly large record.
@@ -35,8 +38,8 @@ package final class Repository: Sendable {
 
     init(
         _ configuration: RepositoryConfiguration, fileSystem: any FileSystem,
-        catalog: any Catalog, clock: any WallClock, incarnation: Identifier,
-        chunker: ChunkerParameters
+        objects: any ObjectBackend, catalog: any Catalog, clock: any WallClock,
+        incarnation: Identifier, chunker: ChunkerParameters
     ) {
         self.configuration = configuration
         self.fileSystem = fileSystem
@@ -45,11 +48,18 @@ package final class Repository: Sendable {
         self.incarnation = incarnation
         self.chunker = chunker
         counters = StoreCounters()
-        files = PackFiles(fileSystem: fileSystem, directory: configuration.packDirectory)
+        self.objects = CountingBackend(objects, counters.objects)
+        files = PackFiles(
+            fileSystem: fileSystem, directory: configuration.activeDirectory,
+            objects: self.objects)
+        transfer = PackTransfer(
+            catalog: catalog, files: files, objects: self.objects, counters: counters,
+            isInBackground: configuration.storesInBackground)
         plans = PlanCache(capacity: configuration.plannedFiles)
         writer = PackWriter(
             fileSystem: fileSystem, catalog: catalog, clock: clock, files: files,
-            configuration: configuration, incarnation: incarnation, counters: counters)
+            transfer: transfer, configuration: configuration, incarnation: incarnation,
+            counters: counters)
         queue.withLock { $0 = CommitQueue { [unowned self] in try process($0) } }
     }
 
@@ -58,9 +68,20 @@ package final class Repository: Sendable {
     /// Pushes in progress, for metrics.
     package var activePushes: Int { sessions.withLock { $0.count } }
 
-    /// Ends the use of the store: seals this process's packs and closes the catalog.
+    /// Sealed packs that the object backend does not have yet, for metrics.
+    package var waitingPacks: Int { transfer.waitingCount }
+
+    /// Hands the sealed packs that are waiting to the object backend, on this thread.
+    ///
+    /// Throws what the last one failed with; those that failed go on waiting.
+    package func storeSealedPacks() throws {
+        try transfer.run()
+    }
+
+    /// Ends the use of the store: seals this process's packs, hands them over and closes the catalog.
     package func close() throws {
         let result = Result { try writer.close() }
+        transfer.finish()
         files.close()
         try catalog.close()
         try result.get()

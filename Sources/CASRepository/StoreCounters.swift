@@ -1,3 +1,4 @@
+package import CASStorage
 import Synchronization
 
 /// What a repository counts, for metrics and tests; only ever goes up.
@@ -12,6 +13,11 @@ package final class StoreCounters: Sendable {
     private let transactionCount = Atomic<UInt64>(0)
     private let servedByteCount = Atomic<UInt64>(0)
     private let quarantinedCount = Atomic<UInt64>(0)
+    private let storedPackCount = Atomic<UInt64>(0)
+    private let storedByteCount = Atomic<UInt64>(0)
+
+    /// Calls to the object backend.
+    package let objects = ObjectCounters()
 
     init() {}
 
@@ -35,6 +41,10 @@ package final class StoreCounters: Sendable {
     package var servedBytes: UInt64 { servedByteCount.load(ordering: .relaxed) }
     /// Records found damaged.
     package var quarantined: UInt64 { quarantinedCount.load(ordering: .relaxed) }
+    /// Sealed packs handed to the object backend.
+    package var storedPacks: UInt64 { storedPackCount.load(ordering: .relaxed) }
+    /// Bytes of these.
+    package var storedBytes: UInt64 { storedByteCount.load(ordering: .relaxed) }
 
     func add(packBytes: UInt64) { packBytesCount.add(packBytes, ordering: .relaxed) }
     func add(synchronizations: UInt64) {
@@ -51,5 +61,9 @@ package final class StoreCounters: Sendable {
     func add(commits: UInt64) { commitCount.add(commits, ordering: .relaxed) }
     func addTransaction() { transactionCount.add(1, ordering: .relaxed) }
     func add(servedBytes: UInt64) { servedByteCount.add(servedBytes, ordering: .relaxed) }
+    func add(storedPack bytes: UInt64) {
+        storedPackCount.add(1, ordering: .relaxed)
+        storedByteCount.add(bytes, ordering: .relaxed)
+    }
     func add(quarantined: UInt64) { quarantinedCount.add(quarantined, ordering: .relaxed) }
 }

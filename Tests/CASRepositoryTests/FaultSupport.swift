@@ -3,10 +3,83 @@ import CASCore
 import CASFileSystem
 import CASPack
 import CASRepository
+import CASStorage
 import CASTestSupport
 import CASTree
 import CASWire
 import Testing
+
+/// A machine that a store runs on, and what of the store is elsewhere.
+struct FaultWorld {
+    /// Where sealed packs lie.
+    enum Place: CaseIterable, Sendable {
+        /// In a directory of the same file system.
+        case directory
+        /// In a directory of a file system that has no hard links.
+        case copies
+        /// Behind a backend with S3's rules, whose calls count as operations.
+        case objects
+    }
+    let place: Place
+    let fileSystem: SimulatedFileSystem
+    let catalog: InMemoryCatalog
+    let objects: InMemoryObjects
+
+    /// An empty store's.
+    init(_ place: Place) {
+        self.init(place, SimulatedFileSystem(), InMemoryCatalog(), InMemoryObjects())
+    }
+
+    private init(
+        _ place: Place, _ fileSystem: SimulatedFileSystem, _ catalog: InMemoryCatalog,
+        _ objects: InMemoryObjects
+    ) {
+        self.place = place
+        self.fileSystem = fileSystem
+        self.catalog = catalog
+        self.objects = objects
+        if place == .copies { fileSystem.setLinks(.nowhere) }
+    }
+
+    private func backend() throws -> any ObjectBackend {
+        guard place == .objects else {
+            return try DirectoryBackend(directory: "/store/packs", fileSystem: fileSystem)
+        }
+        return InMemoryBackend(objects, machine: fileSystem)
+    }
+
+    func open() throws -> Repository {
+        try Repository.open(
+            try FaultScript.configuration(), fileSystem: fileSystem, objects: try backend(),
+            catalog: catalog, clock: TestClock())
+    }
+
+    /// Makes a new catalog in the place of one that is lost.
+    func rebuilt() throws -> (repository: Repository, report: RebuildReport) {
+        try Repository.rebuildIndex(
+            try FaultScript.configuration(), fileSystem: fileSystem, objects: try backend(),
+            catalog: InMemoryCatalog(), clock: TestClock())
+    }
+
+    func afterProcessDeath() -> FaultWorld {
+        FaultWorld(place, fileSystem.afterProcessDeath(), catalog, objects)
+    }
+
+    func afterPowerCut(seed: UInt64) -> FaultWorld {
+        FaultWorld(place, fileSystem.afterPowerCut(seed: seed), catalog, objects)
+    }
+
+    /// A copy, also of the objects, that what is done to the other does not touch.
+    init(copying world: FaultWorld) {
+        let objects = InMemoryObjects()
+        for name in world.objects.names { objects[name] = world.objects[name] }
+        self.init(
+            world.place, world.fileSystem.afterProcessDeath(), InMemoryCatalog(), objects)
+    }
+
+    /// Whether nothing was written at all.
+    var isEmpty: Bool { fileSystem.fileSizes.isEmpty && objects.names.isEmpty }
+}
 
 /// A fixed sequence of changes to a store, and what of it was acknowledged.
 struct FaultScript {
@@ -18,6 +91,9 @@ struct FaultScript {
     let steps: [Step]
     /// Indices of steps that were acknowledged, in order.
     private(set) var acknowledged: [Int] = []
+
+    /// The script that tests run, made once.
+    static let sample = Result { try FaultScript(seed: 1) }
 
     /// Pushes of overlapping trees to two refs, small enough to be run hundreds of times.
     init(seed: UInt64) throws {
@@ -66,22 +142,16 @@ struct FaultScript {
     }
 
     /// Opens the store, runs all steps and ends; false if it did not even open.
-    mutating func runWhole(
-        _ fileSystem: SimulatedFileSystem, _ catalog: InMemoryCatalog, closing: Bool = true
-    ) throws -> Bool {
+    mutating func runWhole(_ world: FaultWorld) throws -> Bool {
         let repository: Repository
         do {
-            repository = try Repository.open(
-                try FaultScript.configuration(), fileSystem: fileSystem, catalog: catalog,
-                clock: TestClock())
+            repository = try world.open()
         } catch is CASError {
             return false
         }
         _ = run(repository)
-        if closing {
-            do { try repository.close() } catch is CASError { catalog.reopen() }
-            catalog.reopen()
-        }
+        do { try repository.close() } catch is CASError {}
+        world.catalog.reopen()
         return true
     }
 

@@ -130,7 +130,7 @@ struct RebuildTests {
         let store = try TestStore()
         let tree = try SampleTree.random(414)
         try store.repository.push(tree, to: "project")
-        let path = "\(store.configuration.packDirectory)/\(Identifier.random()).pack"
+        let path = "\(store.packDirectory)/\(Identifier.random()).pack"
         let file = try store.fileSystem.open(path, .create)
         try [UInt8](repeating: 1, count: 500).withUnsafeBytes { try file.append($0) }
         file.close()

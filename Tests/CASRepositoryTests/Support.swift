@@ -4,15 +4,18 @@ import CASCore
 import CASFileSystem
 import CASPack
 import CASRepository
+import CASStorage
 import CASTestSupport
 import CASTree
 import CASWire
 
 /// Where a store under test lies.
 enum Storage: CaseIterable, Sendable {
-    /// In memory: SimulatedFileSystem and InMemoryCatalog.
+    /// In memory: SimulatedFileSystem, also for sealed packs, and InMemoryCatalog.
     case memory
-    /// On a disk: DiskFileSystem and SQLiteCatalog.
+    /// As in memory, with sealed packs behind InMemoryBackend, which has S3's rules.
+    case objects
+    /// On a disk: DiskFileSystem, also for sealed packs, and SQLiteCatalog.
     case disk
 }
 
@@ -21,6 +24,7 @@ final class TestStore {
     let storage: Storage
     let clock = TestClock()
     let directory: TemporaryDirectory?
+    let objects = InMemoryObjects()
     private(set) var simulated = SimulatedFileSystem()
     private(set) var memoryCatalog = InMemoryCatalog()
     private(set) var repository: Repository
@@ -29,10 +33,12 @@ final class TestStore {
     /// Chunks of 1 KiB and packs of 64 KiB, so that a small tree has several of both.
     static func configuration(_ directory: TemporaryDirectory?) throws -> RepositoryConfiguration {
         var configuration = RepositoryConfiguration(
-            packDirectory: directory.map { "\($0.path)/packs" } ?? "/store/packs")
+            activeDirectory: "\(directory?.path ?? "/store")/active")
         configuration.chunker = try ChunkerParameters(averageBytes: 1024)
         configuration.packBytes = 64 << 10
         configuration.checkpointBytes = 32 << 10
+        // Each push of a test does it, so that where bytes lie does not depend on a thread.
+        configuration.storesInBackground = false
         return configuration
     }
 
@@ -44,41 +50,63 @@ final class TestStore {
         self.storage = storage
         directory = storage == .disk ? try TemporaryDirectory() : nil
         configuration = try TestStore.configuration(directory)
+        if storage == .objects { configuration.packBytes = 12 << 10 }
         adjust(&configuration)
-        if let directory {
-            repository = try Repository.open(
-                configuration, fileSystem: DiskFileSystem(),
-                catalog: try SQLiteCatalog(path: "\(directory.path)/catalog", create: true),
-                clock: clock)
-        } else {
-            repository = try Repository.open(
-                configuration, fileSystem: simulated, catalog: memoryCatalog, clock: clock)
-        }
+        repository = try Repository.open(
+            configuration, fileSystem: directory == nil ? simulated : DiskFileSystem(),
+            objects: try TestStore.backend(directory, storage, objects, simulated),
+            catalog: try directory.map { directory in
+                try SQLiteCatalog(path: "\(directory.path)/catalog", create: true)
+            } ?? memoryCatalog, clock: clock)
     }
 
     var fileSystem: any FileSystem { storage == .disk ? DiskFileSystem() : simulated }
 
-    /// Opens the store again as after a clean end, or as after the death of the process.
-    func reopen(closing: Bool = true) throws {
-        if closing { try repository.close() }
+    private static func backend(
+        _ directory: TemporaryDirectory?, _ storage: Storage, _ objects: InMemoryObjects,
+        _ simulated: SimulatedFileSystem
+    ) throws -> any ObjectBackend {
         switch storage {
-        case .memory:
-            if closing { memoryCatalog.reopen() } else { simulated = simulated.afterProcessDeath() }
-            repository = try Repository.open(
-                configuration, fileSystem: simulated, catalog: memoryCatalog, clock: clock)
+        case .memory: try DirectoryBackend(directory: "/store/packs", fileSystem: simulated)
+        case .objects: InMemoryBackend(objects, machine: simulated)
         case .disk:
-            repository = try Repository.open(
-                configuration, fileSystem: DiskFileSystem(),
-                catalog: try SQLiteCatalog(path: catalogPath, create: false), clock: clock)
+            try DirectoryBackend(
+                directory: "\(directory?.path ?? "")/packs", fileSystem: DiskFileSystem())
         }
     }
 
-    /// Closes the store and fills a new catalog from its packs.
-    func rebuild() throws -> RebuildReport {
-        try repository.close()
+    private func backend() throws -> any ObjectBackend {
+        try TestStore.backend(directory, storage, objects, simulated)
+    }
+
+    /// Opens the store in memory as another process on the same machine does.
+    func openBeside() throws {
+        repository = try Repository.open(
+            configuration, fileSystem: simulated, objects: try backend(), catalog: memoryCatalog,
+            clock: clock)
+    }
+
+    /// Opens the store again as after a clean end, or as after the death of the process.
+    func reopen(closing: Bool = true) throws {
+        if closing { try repository.close() }
         let catalog: any Catalog
         switch storage {
-        case .memory:
+        case .memory, .objects:
+            if closing { memoryCatalog.reopen() } else { simulated = simulated.afterProcessDeath() }
+            catalog = memoryCatalog
+        case .disk: catalog = try SQLiteCatalog(path: catalogPath, create: false)
+        }
+        repository = try Repository.open(
+            configuration, fileSystem: fileSystem, objects: try backend(), catalog: catalog,
+            clock: clock)
+    }
+
+    /// Closes the store, or in memory lets its process die, and fills a new catalog from its packs.
+    func rebuild(closing: Bool = true) throws -> RebuildReport {
+        if closing { try repository.close() } else { simulated = simulated.afterProcessDeath() }
+        let catalog: any Catalog
+        switch storage {
+        case .memory, .objects:
             memoryCatalog = InMemoryCatalog()
             catalog = memoryCatalog
         case .disk:
@@ -86,7 +114,8 @@ final class TestStore {
             catalog = try SQLiteCatalog(path: catalogPath, create: true)
         }
         let result = try Repository.rebuildIndex(
-            configuration, fileSystem: fileSystem, catalog: catalog, clock: clock)
+            configuration, fileSystem: fileSystem, objects: try backend(), catalog: catalog,
+            clock: clock)
         repository = result.repository
         return result.report
     }
@@ -96,15 +125,39 @@ final class TestStore {
         return sqliteNumber == 0 ? base : "\(base)-\(sqliteNumber)"
     }
 
-    /// Paths of all packs.
-    func packs() throws -> [String] {
-        try fileSystem.list(configuration.packDirectory).filter { $0.hasSuffix(".pack") }.map {
-            "\(configuration.packDirectory)/\($0)"
+    /// The directory of sealed packs, where they lie in one.
+    var packDirectory: String {
+        "\(FilePaths.parent(configuration.activeDirectory))/packs"
+    }
+
+    /// Files of packs that are not behind the backend.
+    func localPacks() throws -> [String] {
+        try fileSystem.list(configuration.activeDirectory).filter { $0.hasSuffix(".pack") }.map {
+            "\(configuration.activeDirectory)/\($0)"
         }
     }
 
-    /// Changes the bytes of a file behind the store's back.
+    /// Where all packs are: paths, or names of objects.
+    func packs() throws -> [String] {
+        let backend = try backend()
+        var places = try localPacks()
+        try backend.forEach { places.append(backend.place(of: $0.name)) }
+        return places
+    }
+
+    private func objectName(_ place: String) -> Identifier? {
+        guard place.hasPrefix("memory:") else { return nil }
+        return Identifier(hexadecimal: place.dropFirst("memory:".count))
+    }
+
+    /// Changes the bytes of a pack behind the store's back.
     func change(_ path: String, _ body: (inout [UInt8]) -> Void) throws {
+        if let name = objectName(path) {
+            var bytes = objects[name] ?? []
+            body(&bytes)
+            objects[name] = bytes
+            return
+        }
         guard storage == .disk else { return simulated.corrupt(path, body) }
         guard var bytes = try DiskFileSystem().read(path, maximumBytes: 1 << 30) else { return }
         body(&bytes)
@@ -116,11 +169,12 @@ final class TestStore {
     }
 
     func remove(_ path: String) throws {
-        try fileSystem.remove(path)
+        if let name = objectName(path) { objects[name] = nil } else { try fileSystem.remove(path) }
     }
 
     func bytes(_ path: String) throws -> [UInt8] {
-        try fileSystem.read(path, maximumBytes: 1 << 30) ?? []
+        if let name = objectName(path) { return objects[name] ?? [] }
+        return try fileSystem.read(path, maximumBytes: 1 << 30) ?? []
     }
 }
 
@@ -188,6 +242,10 @@ extension Repository {
             try upload(try records.files(tree, only: needed), push, stream: round)
             let response = try commit(
                 push, tree.digest, try records.messages(tree, only: needed))
+            // In the place of the thread that does it beside pushes. A failure is not the push's.
+            if !configuration.storesInBackground {
+                do { try storeSealedPacks() } catch is CASError {}
+            }
             // What was lost or found damaged since we asked.
             guard response.outcome == .missing else { return response }
         }

@@ -9,13 +9,25 @@ import Synchronization
 package final class SimulatedFileSystem: FileSystem {
     /// What an operation is.
     package enum Operation: Hashable, Sendable, CaseIterable {
-        case create, append, synchronize, rename, remove, truncate, synchronizeDirectory, read
+        case create, append, synchronize, rename, link, remove, truncate, synchronizeDirectory, read
+        /// Calls to an object store, see `InMemoryBackend`.
+        case putObject, readObject, listObjects, deleteObject
+    }
+
+    /// Where hard links are possible.
+    package enum Links: Sendable {
+        case everywhere
+        /// As if each directory were on a device of its own.
+        case withinDirectories
+        case nowhere
     }
 
     /// What happens at the chosen operation.
     package enum Fault: Sendable {
         /// The operation fails and has no effect.
         case error(CASError)
+        /// The operation has its whole effect and then fails: the answer was lost on the way.
+        case lostAnswer(CASError)
         /// The operation has half of its effect and the machine stops: all later ones fail too.
         case powerCut
     }
@@ -38,8 +50,19 @@ package final class SimulatedFileSystem: FileSystem {
         var faultAt: Int?
         var faultKinds: Set<Operation> = Set(Operation.allCases)
         var fault: Fault?
+        /// What fails until further notice, and with what.
+        var failing: (operation: Operation, error: CASError)?
         var isOff = false
         var capacity: Int?
+        var links = Links.everywhere
+
+        /// Bytes of all files; one with two names counts once.
+        var usedBytes: Int {
+            var seen: Set<ObjectIdentifier> = []
+            return names.values.reduce(0) {
+                seen.insert(ObjectIdentifier($1)).inserted ? $0 + $1.bytes.count : $0
+            }
+        }
     }
     let state = Mutex(State())
 
@@ -51,26 +74,39 @@ package final class SimulatedFileSystem: FileSystem {
         state.withLock { state in
             state.count = 0
             state.faultAt = number
-            state.faultKinds = kinds ?? Set(Operation.allCases).subtracting([.read])
+            state.faultKinds =
+                kinds ?? Set(Operation.allCases).subtracting([.read, .readObject])
             state.fault = fault
         }
     }
 
+    /// Makes all operations of one kind fail from now on; nil for none.
+    package func failEvery(_ operation: Operation?, with error: CASError) {
+        state.withLock { $0.failing = operation.map { ($0, error) } }
+    }
+
     /// Operations since the fault was injected, or since the start.
     package var operationCount: Int { state.withLock { $0.count } }
+    /// Operations of one kind so far.
+    package func count(of operation: Operation) -> Int {
+        state.withLock { $0.counts[operation] ?? 0 }
+    }
     /// Syncs of files so far.
-    package var synchronizationCount: Int { state.withLock { $0.counts[.synchronize] ?? 0 } }
+    package var synchronizationCount: Int { count(of: .synchronize) }
     /// Calls `body` once, when the next file has just been synced.
     package func afterNextSynchronization(_ body: @escaping @Sendable () -> Void) {
         synchronizationHook.withLock { $0 = body }
     }
-    fileprivate let synchronizationHook = Mutex<(@Sendable () -> Void)?>(nil)
+    let synchronizationHook = Mutex<(@Sendable () -> Void)?>(nil)
 
     /// Whether the power was cut.
     package var isOff: Bool { state.withLock { $0.isOff } }
 
     /// Limits the bytes that all files may have together; nil for no limit.
     package func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes } }
+
+    /// Says where hard links are possible.
+    package func setLinks(_ links: Links) { state.withLock { $0.links = links } }
 
     /// Names and sizes of all files.
     package var fileSizes: [String: Int] {
@@ -104,10 +140,14 @@ package final class SimulatedFileSystem: FileSystem {
             }
             next.state.withLock { fresh in
                 fresh.directories = state.directories
+                var copies: [ObjectIdentifier: Inode] = [:]
                 for (path, inode) in survivors {
-                    let copy = Inode()
-                    copy.bytes = SimulatedFileSystem.survivor(inode, &random)
-                    copy.durable = copy.bytes
+                    // A file with two names is one file afterwards, too.
+                    let copy = copies[ObjectIdentifier(inode)] ?? Inode()
+                    if copies.updateValue(copy, forKey: ObjectIdentifier(inode)) == nil {
+                        copy.bytes = SimulatedFileSystem.survivor(inode, &random)
+                        copy.durable = copy.bytes
+                    }
                     fresh.names[path] = copy
                     fresh.durableNames[path] = copy
                 }
@@ -122,8 +162,10 @@ package final class SimulatedFileSystem: FileSystem {
         state.withLock { state in
             next.state.withLock { fresh in
                 fresh.directories = state.directories
+                var copies: [ObjectIdentifier: Inode] = [:]
                 for (path, inode) in state.names {
-                    let copy = Inode()
+                    let copy = copies[ObjectIdentifier(inode)] ?? Inode()
+                    copies[ObjectIdentifier(inode)] = copy
                     copy.bytes = inode.bytes
                     copy.durable = inode.bytes
                     fresh.names[path] = copy
@@ -164,6 +206,7 @@ package final class SimulatedFileSystem: FileSystem {
         try state.withLock { state in
             if state.isOff { throw SimulatedFileSystem.off(path) }
             state.counts[operation, default: 0] += 1
+            if let failing = state.failing, failing.operation == operation { throw failing.error }
             if state.faultKinds.contains(operation) {
                 state.count += 1
                 if state.count == state.faultAt, let fault = state.fault {
@@ -172,6 +215,9 @@ package final class SimulatedFileSystem: FileSystem {
                         if operation == .synchronize, let inode = state.names[path] {
                             inode.droppedFrom = inode.durable.count
                         }
+                        throw error
+                    case .lostAnswer(let error):
+                        _ = try body(&state)
                         throw error
                     case .powerCut:
                         half(&state)
@@ -242,6 +288,23 @@ extension SimulatedFileSystem {
         }
     }
 
+    package func link(_ path: String, to new: String) throws -> Bool {
+        try perform(.link, path) { state in
+            guard let inode = state.names[path] else { throw SimulatedFileSystem.noFile(path) }
+            switch state.links {
+            case .everywhere: break
+            case .withinDirectories:
+                guard FilePaths.parent(path) == FilePaths.parent(new) else { return false }
+            case .nowhere: return false
+            }
+            guard state.names[new] == nil else {
+                throw CASError(.alreadyExists, "the file exists", path: new)
+            }
+            state.names[new] = inode
+            return true
+        }
+    }
+
     package func remove(_ path: String) throws {
         try perform(.remove, path) { state in
             guard state.names.removeValue(forKey: path) != nil else {
@@ -261,90 +324,7 @@ extension SimulatedFileSystem {
 
     package func freeBytes(_ path: String) throws -> UInt64 {
         state.withLock { state in
-            let used = state.names.values.reduce(0) { $0 + $1.bytes.count }
-            return UInt64(max(0, (state.capacity ?? 1 << 40) - used))
+            UInt64(max(0, (state.capacity ?? 1 << 40) - state.usedBytes))
         }
-    }
-}
-
-/// An open file of a simulated file system.
-final class SimulatedFile: StoreFile {
-    private let fileSystem: SimulatedFileSystem
-    private let path: String
-    private let inode: SimulatedFileSystem.Inode
-    private let holdsLock = Mutex(false)
-
-    init(_ fileSystem: SimulatedFileSystem, _ path: String, _ inode: SimulatedFileSystem.Inode) {
-        self.fileSystem = fileSystem
-        self.path = path
-        self.inode = inode
-    }
-
-    deinit { close() }
-
-    func append(_ bytes: UnsafeRawBufferPointer) throws {
-        let half: (inout SimulatedFileSystem.State) -> Void = { [inode] _ in
-            inode.bytes.append(contentsOf: bytes.prefix(bytes.count / 2))
-        }
-        try fileSystem.perform(.append, path, half: half) { state in
-            if let capacity = state.capacity {
-                let used = state.names.values.reduce(0) { $0 + $1.bytes.count }
-                guard used + bytes.count <= capacity else {
-                    // As a real disk does it: what fits is written before the error.
-                    inode.bytes.append(contentsOf: bytes.prefix(max(0, capacity - used)))
-                    throw CASError(.resourceExhausted, "no space left on the device", path: path)
-                }
-            }
-            inode.bytes.append(contentsOf: bytes)
-        }
-    }
-
-    func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws -> Int {
-        try fileSystem.perform(.read, path) { _ in
-            let start = min(Int(offset), inode.bytes.count)
-            let end = min(start + target.count, inode.bytes.count)
-            inode.bytes[start..<end].withUnsafeBytes { target.copyMemory(from: $0) }
-            return end - start
-        }
-    }
-
-    func size() throws -> UInt64 {
-        fileSystem.state.withLock { _ in UInt64(inode.bytes.count) }
-    }
-
-    func truncate(to size: UInt64) throws {
-        try fileSystem.perform(.truncate, path) { _ in
-            if inode.bytes.count > size { inode.bytes.removeLast(inode.bytes.count - Int(size)) }
-            while inode.bytes.count < size { inode.bytes.append(0) }
-        }
-    }
-
-    func synchronizeData() throws {
-        try fileSystem.perform(.synchronize, path) { _ in
-            // After a failed sync the dropped bytes are gone for good although this one "succeeds".
-            if let dropped = inode.droppedFrom {
-                inode.durable = Array(inode.bytes[..<min(dropped, inode.bytes.count)])
-            } else {
-                inode.durable = inode.bytes
-            }
-        }
-        fileSystem.synchronizationHook.withLock { $0.take() }?()
-    }
-
-    func lock() throws -> Bool {
-        fileSystem.state.withLock { _ in
-            guard !inode.isLocked else { return false }
-            inode.isLocked = true
-            holdsLock.withLock { $0 = true }
-            return true
-        }
-    }
-
-    func close() {
-        let held = holdsLock.withLock { held in
-            defer { held = false }
-            return held
-        }
-        if held { fileSystem.state.withLock { _ in inode.isLocked = false } }
     }
 }
