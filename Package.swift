@@ -136,7 +136,9 @@ let package = Package(
         tests("CASCoreTests", ["CASCore"]),
         tests("CASChunkingTests", ["CASCore", "CASChunking"]),
         tests("CASCompressionTests", ["CASCore", "CASCompression"]),
-        tests("CASTreeTests", ["CASCore", "CASTree"]),
+        tests(
+            "CASTreeTests", ["CASCore", "CASTree"],
+            data: ["directory-golden.py", "directory-golden.txt"]),
         tests("CASPackTests", ["CASCore", "CASPack"]),
         tests(
             "CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"], data: ["format-1.txt"]),
