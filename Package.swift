@@ -143,7 +143,12 @@ let package = Package(
         tests(
             "CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"], data: ["format-1.txt"]),
         tests("CASFileSystemTests", ["CASCore", "CASFileSystem"]),
-        tests("CASCatalogTests", ["CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog"]),
+        tests(
+            "CASCatalogTests",
+            [
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ], data: ["catalog-1.sql"]),
         tests(
             "CASRepositoryTests",
             [
