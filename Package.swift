@@ -175,5 +175,18 @@ let package = Package(
                 hummingbird, .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+            ],
+            path: "Tests/FuzzTargets", swiftSettings: settings),
+        tests(
+            "FuzzTests",
+            [
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem", "CASWorkspace",
+                "CASHTTP", "CASClient", "FuzzTargets",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ]),
         tests("TidyTests", []),
     ])
