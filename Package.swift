@@ -154,7 +154,7 @@ let package = Package(
             [
                 "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASWire",
                 "CASFileSystem", "CASCatalog", "CASRepository",
-            ]),
+            ], data: ["store-1.txt"]),
         tests(
             "CASWorkspaceTests",
             [

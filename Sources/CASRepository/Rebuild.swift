@@ -194,7 +194,8 @@ struct IndexRebuild {
                 switch event {
                 case .storeCreated(_, let average, let seed, _, _):
                     chunker = try ChunkerParameters(
-                        averageBytes: Int(average), seed: UInt32(truncatingIfNeeded: seed))
+                        averageBytes: Int(clamping: average), seed: UInt32(truncatingIfNeeded: seed)
+                    )
                 case .refMoved(let move, let entry, let domain):
                     try transaction.move(move, entry, domain: domain)
                     try recordAnswer(move, entry, domain, transaction)

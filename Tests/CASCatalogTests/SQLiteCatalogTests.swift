@@ -188,6 +188,36 @@ import Testing
         }
     }
 
+    @Test func `the page names every table and every column`() throws {
+        let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+            .appending(path: "Sources/CASCatalog/CASCatalog.docc/Catalog.md")
+        var table = ""
+        var named: [String: Set<String>] = [:]
+        for line in try String(contentsOf: page, encoding: .utf8).split(separator: "\n") {
+            let cells = line.split(separator: "|", omittingEmptySubsequences: false)
+            guard cells.count == 5 else { continue }
+            if let name = cells[1].firstMatch(of: /`(.*)`/)?.1 { table = String(name) }
+            for column in cells[2].matches(of: /`([a-z]+)`/) {
+                named[table, default: []].insert(String(column.1))
+            }
+        }
+        let catalog = try open(create: true)
+        let columns = try catalog.pool.read { database in
+            try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT m.name AS owner, c.name AS part FROM sqlite_master m, \
+                    pragma_table_info(m.name) c WHERE m.type = 'table'
+                    """)
+        }
+        var present: [String: Set<String>] = [:]
+        for row in columns { present[row["owner"], default: []].insert(row["part"]) }
+        #expect(present == named)
+        #expect(present.count == 13)
+        try catalog.close()
+    }
+
     /// catalog-1.sql was made by `makes the sample` and `sqlite3 FILE .dump`.
     @Test func `the committed sample of format 1 stays readable and writable`() throws {
         let sample = URL(filePath: #filePath).deletingLastPathComponent().appending(
