@@ -185,7 +185,7 @@ let package = Package(
             "FuzzTests",
             [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem", "CASWorkspace",
-                "CASHTTP", "CASClient", "FuzzTargets",
+                "CASHTTP", "CASClient", "FuzzTargets", "cas",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         tests("TidyTests", []),
