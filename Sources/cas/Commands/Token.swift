@@ -81,7 +81,10 @@ struct TokenCommand: ParsableCommand {
 
         func run() throws {
             try storeFlags.withStore(settings: try Settings.load()) { store in
-                let records = try store.connection.tokens()
+                // As they were made; two of one moment by name, so that a list never changes by itself.
+                let records = try store.connection.tokens().sorted {
+                    ($0.created, $0.name) < ($1.created, $1.name)
+                }
                 if output.json { return Console.data(.list(records.map(\.json))) }
                 var table = TextTable(.left, .left, .left, .left, .left)
                 for record in records {
