@@ -137,19 +137,26 @@ let package = Package(
         tests("CASCoreTests", ["CASCore"]),
         tests("CASChunkingTests", ["CASCore", "CASChunking"]),
         tests("CASCompressionTests", ["CASCore", "CASCompression"]),
-        tests("CASTreeTests", ["CASCore", "CASTree"]),
+        tests(
+            "CASTreeTests", ["CASCore", "CASTree"],
+            data: ["directory-golden.py", "directory-golden.txt"]),
         tests("CASPackTests", ["CASCore", "CASPack"]),
         tests(
             "CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"], data: ["format-1.txt"]),
         tests("CASFileSystemTests", ["CASCore", "CASFileSystem"]),
         tests("CASStorageTests", ["CASCore", "CASFileSystem", "CASStorage"]),
-        tests("CASCatalogTests", ["CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog"]),
+        tests(
+            "CASCatalogTests",
+            [
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ], data: ["catalog-1.sql"]),
         tests(
             "CASRepositoryTests",
             [
                 "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASWire",
                 "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
-            ]),
+            ], data: ["store-1.txt"]),
         tests(
             "CASWorkspaceTests",
             [
@@ -170,5 +177,18 @@ let package = Package(
                 hummingbird, .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+            ],
+            path: "Tests/FuzzTargets", swiftSettings: settings),
+        tests(
+            "FuzzTests",
+            [
+                "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem", "CASWorkspace",
+                "CASHTTP", "CASClient", "FuzzTargets", "cas",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ]),
         tests("TidyTests", []),
     ])

@@ -21,6 +21,8 @@ package protocol CatalogTransaction: CatalogReader {
     func removePack(_ number: Int64) throws
 
     /// Adds locations, in any order; a digest that has one keeps it, so the first one wins.
+    ///
+    /// Throws, and adds none, where a pack is not in the catalog.
     func insert(locations: [(Digest, BlobLocation)], domain: Domain) throws
     /// Removes the locations of these digests: their bytes proved bad or are going.
     func remove(locations digests: [Digest], domain: Domain) throws
@@ -30,6 +32,8 @@ package protocol CatalogTransaction: CatalogReader {
     func remove(chunkLists digests: [Digest], domain: Domain) throws
 
     /// Records directories as complete; to be called only where every member was found so.
+    ///
+    /// A state follows from its digest: the first one stays.
     func insert(treeStates: [(Digest, TreeState)], domain: Domain) throws
     /// Records snapshots as complete, with the roots they name.
     func insert(completeSnapshots: [CompleteSnapshot], domain: Domain) throws

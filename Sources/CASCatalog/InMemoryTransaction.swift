@@ -151,10 +151,10 @@ extension InMemoryTransaction: CatalogTransaction {
 
     func insert(locations: [(Digest, BlobLocation)], domain: Domain) throws {
         try domain.requireStandard()
+        for (_, location) in locations where state.packs[location.pack] == nil {
+            throw CatalogFailure.unknownPack(location.pack)
+        }
         for (digest, location) in locations where state.locations[digest] == nil {
-            guard state.packs[location.pack] != nil else {
-                throw CatalogFailure.unknownPack(location.pack)
-            }
             state.locations[digest] = location
         }
     }

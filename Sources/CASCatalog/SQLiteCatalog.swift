@@ -23,7 +23,7 @@ package final class SQLiteCatalog: Catalog {
     private static let openPauseMilliseconds: UInt64 = 20
 
     private let path: String
-    private let pool: DatabasePool
+    let pool: DatabasePool
     private let isClosed = Mutex(false)
     /// Set by an I/O error in a transaction: what the log holds is unknown until it is opened again.
     private let failure = Mutex<CASError?>(nil)

@@ -87,6 +87,7 @@ extension SQLiteTransaction: CatalogTransaction {
     func insert(locations: [(Digest, BlobLocation)], domain: Domain) throws {
         try domain.requireStandard()
         guard !locations.isEmpty else { return }
+        try requirePacks(Set(locations.map(\.1.pack)))
         var usage: [UsageKey: CatalogCounts.Records] = [:]
         let query = try SQLiteQuery(
             database, "INSERT OR IGNORE INTO locations VALUES (?, ?, ?, ?, ?, ?)")
@@ -104,6 +105,16 @@ extension SQLiteTransaction: CatalogTransaction {
             }
         }
         for (key, records) in usage { try add(records, to: key, sign: 1) }
+    }
+
+    private func requirePacks(_ numbers: Set<Int64>) throws {
+        let query = try SQLiteQuery(database, "SELECT 1 FROM packs WHERE number = ?")
+        for number in numbers {
+            query.bind(1, number)
+            guard try query.first({ _ in true }) != nil else {
+                throw CatalogFailure.unknownPack(number)
+            }
+        }
     }
 
     private struct UsageKey: Hashable {
@@ -170,7 +181,7 @@ extension SQLiteTransaction: CatalogTransaction {
     func insert(treeStates: [(Digest, TreeState)], domain: Domain) throws {
         try domain.requireStandard()
         let query = try SQLiteQuery(
-            database, "INSERT OR REPLACE INTO trees VALUES (?, ?, ?, ?, ?, ?)")
+            database, "INSERT OR IGNORE INTO trees VALUES (?, ?, ?, ?, ?, ?)")
         for (digest, state) in treeStates.sorted(by: { $0.0 < $1.0 }) {
             query.bind(1, digest)
             query.bind(2, state.totals.files)

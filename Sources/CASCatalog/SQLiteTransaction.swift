@@ -262,6 +262,7 @@ extension SQLiteTransaction {
             """
             SELECT class, kind, sum(records), sum(stored), sum(raw)
             FROM pack_usage JOIN packs ON number = pack GROUP BY class, kind
+            HAVING sum(records) > 0
             """)
         _ = try usage.all { row in
             guard let packClass = PackClass(rawValue: try row.number(0, UInt8.self)),

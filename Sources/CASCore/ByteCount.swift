@@ -31,6 +31,9 @@ package enum ByteCount {
             shift = bits
         }
         guard shift > 0 || suffix.isEmpty || suffix == "b" else { return nil }
+        // Swift's numbers would also take signs, exponents and hexadecimal digits.
+        let isPlain = digits.utf8.allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x2e }
+        guard isPlain, digits.utf8.first != 0x2e else { return nil }
         if let whole = UInt64(digits) {
             return whole <= UInt64.max >> UInt64(shift) ? whole << UInt64(shift) : nil
         }

@@ -8,6 +8,9 @@ package struct RefName: Hashable, Comparable, Sendable, CustomStringConvertible 
     /// Bytes a tag may have at most.
     package static let maximumTagBytes = 128
 
+    /// What stands before the colon of a digest, and so not alone before that of a ref.
+    static let digestAlgorithm = "sha256"
+
     /// What stands before the colon.
     package let name: String
     /// What stands after the colon.
@@ -20,6 +23,11 @@ package struct RefName: Hashable, Comparable, Sendable, CustomStringConvertible 
                 .invalidArgument, "'\(name)' is not a valid name",
                 hint: "use lower-case letters and digits, parts joined by '/', '.', '_' or '-', "
                     + "at most \(RefName.maximumNameBytes) characters: team/project")
+        }
+        guard name != RefName.digestAlgorithm else {
+            throw CASError(
+                .invalidArgument, "'\(name)' is not a valid name, as digests begin with it",
+                hint: "put something in front of it: team/\(name)")
         }
         guard RefName.isTag(tag) else {
             throw CASError(
@@ -134,10 +142,10 @@ package struct Reference: Hashable, Sendable, CustomStringConvertible {
                 rest = rest[rest.index(after: slash)...]
             }
         }
-        if hasScheme, host == nil {
+        if hasScheme, host?.isEmpty ?? true {
             throw CASError(.invalidArgument, "'\(text)' names no host after cas://")
         }
-        let algorithm = "sha256:"
+        let algorithm = RefName.digestAlgorithm + ":"
         if let at = rest.firstIndex(of: "@") {
             let name = String(rest[..<at])
             let digestText = rest[rest.index(after: at)...]

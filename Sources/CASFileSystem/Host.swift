@@ -136,12 +136,14 @@ package final class FileLock: Sendable {
     private let descriptor: Int32
 
     /// Takes the lock, creating the file if need be; nil if somebody else holds it.
-    package init?(path: String, permissions: UInt16 = 0o666) throws {
+    ///
+    /// One that is shared may be held by any number, but not beside one that is not.
+    package init?(path: String, permissions: UInt16 = 0o666, isShared: Bool = false) throws {
         descriptor = try SystemFailure.check("cannot open the lock", path: path) {
             cas_open_at(
                 AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, UInt32(permissions))
         }
-        guard try isTaken(path) else { return nil }
+        guard try isTaken(path, isShared: isShared) else { return nil }
     }
 
     /// Takes the lock of a name in a directory; nil if somebody else holds it.
@@ -153,8 +155,10 @@ package final class FileLock: Sendable {
         guard try isTaken(name) else { return nil }
     }
 
-    private func isTaken(_ path: String) throws -> Bool {
-        if cas_lock_file(descriptor, 1) == 0 { return true }
+    private func isTaken(_ path: String, isShared: Bool = false) throws -> Bool {
+        if (isShared ? cas_share_lock_of_file(descriptor) : cas_lock_file(descriptor, 1)) == 0 {
+            return true
+        }
         guard errno == EAGAIN || errno == EACCES else {
             throw SystemFailure.error(errno, "cannot lock the file", path: path)
         }

@@ -95,7 +95,8 @@ enum ByteRange {
         let text = header.split(separator: "=", maxSplits: 1)
         guard text.count == 2, text[0] == "bytes" else { return nil }
         let parts = text[1].split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2 else { return nil }
+        // Swift's numbers would also take a sign.
+        guard parts.count == 2, !text[1].contains("+") else { return nil }
         if parts[0].isEmpty {
             guard let count = UInt64(parts[1]) else { return nil }
             return size - min(size, count)..<size

@@ -3,6 +3,7 @@ import CASChunking
 package import CASCore
 import CASFileSystem
 import CASStorage
+import Synchronization
 
 /// The directory of a store on a disk: `format`, `active/` with the packs that are written, `packs/` with
 /// the sealed ones, `catalog.sqlite` (Store.md).
@@ -12,6 +13,7 @@ package enum StoreLocation {
     private static let activeName = "active"
     private static let packsName = "packs"
     private static let catalogName = "catalog.sqlite"
+    private static let lockName = "lock"
 
     /// Whether a directory holds a store.
     package static func exists(_ directory: String) throws -> Bool {
@@ -27,12 +29,18 @@ package enum StoreLocation {
     ) throws -> Repository {
         let fileSystem = DiskFileSystem()
         let isNew = try prepare(directory, create: create, fileSystem)
+        guard let use = try FileLock(path: "\(directory)/\(lockName)", isShared: true) else {
+            throw CASError(
+                .unavailable, "the index of the store is being made anew",
+                hint: "wait until cas rebuild-index has ended", path: directory)
+        }
         let catalog = try SQLiteCatalog(path: "\(directory)/\(catalogName)", create: isNew)
         do {
             let repository = try Repository.open(
                 configuration(directory, limits), fileSystem: fileSystem,
                 objects: try objects(directory, fileSystem), catalog: catalog,
                 clock: SystemClock())
+            repository.use.withLock { $0 = use }
             // Written last: a store whose creation was interrupted is created again.
             if isNew { try writeFormat(directory, fileSystem) }
             return repository
@@ -48,20 +56,41 @@ package enum StoreLocation {
     ) throws -> (report: RebuildReport, oldCatalog: String?) {
         let fileSystem = DiskFileSystem()
         _ = try prepare(directory, create: false, fileSystem)
-        let path = "\(directory)/\(catalogName)"
-        var aside: String?
-        let name = "\(path).before-\(SystemClock().now().seconds)"
-        for suffix in SQLiteCatalog.fileSuffixes where try fileSystem.size(path + suffix) != nil {
-            try fileSystem.rename(path + suffix, to: name + suffix)
-            aside = name
+        // Whoever still wrote into the old catalog would write into the void.
+        guard let alone = try FileLock(path: "\(directory)/\(lockName)") else {
+            throw CASError(
+                .failedPrecondition, "somebody is using the store",
+                hint: "stop cas serve and every push first", path: directory)
         }
-        try fileSystem.synchronizeDirectory(directory)
-        let catalog = try SQLiteCatalog(path: path, create: true)
+        defer { withExtendedLifetime(alone) {} }
+        let path = "\(directory)/\(catalogName)"
+        // The old one stays in its place until the new one is whole.
+        let new = "\(path).new"
+        for suffix in SQLiteCatalog.fileSuffixes where try fileSystem.size(new + suffix) != nil {
+            try fileSystem.remove(new + suffix)
+        }
+        let catalog = try SQLiteCatalog(path: new, create: true)
         let result = try Repository.rebuildIndex(
             configuration(directory, limits), fileSystem: fileSystem,
             objects: try objects(directory, fileSystem), catalog: catalog, clock: SystemClock())
         try result.repository.close()
-        return (result.report, aside)
+        let aside = "\(path).before-\(SystemClock().now().seconds)"
+        let hadOld = try move(path, to: aside, fileSystem)
+        _ = try move(new, to: path, fileSystem)
+        try fileSystem.synchronizeDirectory(directory)
+        return (result.report, hadOld ? aside : nil)
+    }
+
+    /// Renames the files of a catalog; false if there is none.
+    private static func move(
+        _ old: String, to new: String, _ fileSystem: DiskFileSystem
+    ) throws -> Bool {
+        var isThere = false
+        for suffix in SQLiteCatalog.fileSuffixes where try fileSystem.size(old + suffix) != nil {
+            try fileSystem.rename(old + suffix, to: new + suffix)
+            isThere = true
+        }
+        return isThere
     }
 
     private static func configuration(
@@ -101,7 +130,9 @@ package enum StoreLocation {
                 path: directory)
         }
         try fileSystem.createDirectory(directory)
-        let ours = [activeName, packsName, catalogName, "\(formatName).new", "lost+found"]
+        let ours = [
+            activeName, packsName, catalogName, lockName, "\(formatName).new", "lost+found",
+        ]
         let foreign = try fileSystem.list(directory).filter { name in
             !ours.contains { name.hasPrefix($0) }
         }

@@ -184,7 +184,6 @@ final class PackWriter: Sendable {
             for item in progress.packs {
                 state.committed[item.pack.number] = item.durableBytes
             }
-            for number in sealed { state.committed[number] = nil }
             state.full.removeAll { sealed.contains($0.number) }
         }
         transfer.add(sealed.sorted())

@@ -105,6 +105,8 @@ struct IndexRebuild {
         }
         // A file whose object is there was about to be removed, which opening the store does.
         let names = Set(stored.map(\.name))
+        // Absent in a copy of the packs alone.
+        try fileSystem.createDirectory(configuration.activeDirectory)
         for name in try fileSystem.list(configuration.activeDirectory) {
             guard let identifier = PackFiles.identifier(ofFile: name) else { continue }
             let path = "\(configuration.activeDirectory)/\(name)"
@@ -251,7 +253,8 @@ struct IndexRebuild {
                 switch event {
                 case .storeCreated(_, let average, let seed, _, _):
                     chunker = try ChunkerParameters(
-                        averageBytes: Int(average), seed: UInt32(truncatingIfNeeded: seed))
+                        averageBytes: Int(clamping: average), seed: UInt32(truncatingIfNeeded: seed)
+                    )
                 case .refMoved(let move, let entry, let domain):
                     try transaction.move(move, entry, domain: domain)
                     try recordAnswer(move, entry, domain, transaction)

@@ -29,6 +29,8 @@ package final class Repository: Sendable {
     let transfer: PackTransfer
     let writer: PackWriter
     let plans: PlanCache
+    /// Says that somebody uses the store's directory, as long as it is held.
+    let use = Mutex<FileLock?>(nil)
     /// Held by the one thread that decompresses an uncommonly large record.
     let expansion = Mutex<Void>(())
     private let sessions = Mutex<[Identifier: PushSession]>([:])
@@ -84,6 +86,7 @@ package final class Repository: Sendable {
         transfer.finish()
         files.close()
         try catalog.close()
+        use.withLock { $0 = nil }
         try result.get()
     }
 

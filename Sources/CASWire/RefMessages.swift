@@ -40,10 +40,7 @@ package struct RefEntry: WireMessage {
         output.append(field: 1, text: name.description)
         output.append(field: 2, message: target)
         output.append(field: 3, digest: tree)
-        if let totals {
-            output.append(
-                field: 4, bytes: totals.wire)
-        }
+        if let totals { output.append(element: 4, bytes: totals.wire) }
         output.append(field: 5, varint: sequence)
         output.append(field: 6, time: moved)
         output.append(field: 7, message: provenance)

@@ -21,6 +21,11 @@ int cas_rename_no_replace(int old_directory, const char *old_name, int new_direc
     return (int)syscall(SYS_renameat2, old_directory, old_name, new_directory, new_name, 1u /* RENAME_NOREPLACE */);
 }
 
+int cas_share_lock_of_file(int descriptor) {
+    struct flock region = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    return fcntl(descriptor, F_OFD_SETLK, &region);
+}
+
 int cas_lock_file(int descriptor, int lock) {
     struct flock region = {.l_type = lock ? F_WRLCK : F_UNLCK, .l_whence = SEEK_SET};
     return fcntl(descriptor, F_OFD_SETLK, &region);

@@ -70,7 +70,7 @@ import Testing
         "cas://a",
         "a:b:c", "..", "a__ b", "a___b", "team/.hidden", "team_",
         String(repeating: "a", count: 256),
-        "t:" + String(repeating: "a", count: 129), "Bad@" + digest,
+        "t:" + String(repeating: "a", count: 129), "Bad@" + digest, "sha256", "cas:///a/b",
     ])
     func `refuses what breaks the grammar, as an invalid argument`(text: String) {
         let error = #expect(throws: CASError.self) { try Reference(text) }
@@ -123,7 +123,9 @@ import Testing
         #expect(ByteCount.parse(text) == count)
     }
 
-    @Test(arguments: ["", "x", "1Q", "-1", "99999999999T"])
+    @Test(arguments: [
+        "", "x", "1Q", "-1", "99999999999T", "+1", "+1.5", "1e3", "0x1p3", ".5", "1.2.3", "nan",
+    ])
     func `what is no count of bytes is refused`(text: String) {
         #expect(ByteCount.parse(text) == nil)
     }

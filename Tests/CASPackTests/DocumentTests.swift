@@ -1,33 +1,18 @@
 import CASCore
 import CASPack
-import Foundation
+import CASTestSupport
 import Testing
 
 /// The hexadecimal examples of Packs.md are decoded, so that the page can not drift from the code.
 @Suite struct DocumentTests {
-    /// The examples by the name that stands behind "```hex".
-    private static func examples() throws -> [String: [UInt8]] {
-        let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appending(path: "Sources/CASPack/CASPack.docc/Packs.md")
-        var examples: [String: [UInt8]] = [:]
-        var name: String?
-        for line in try String(contentsOf: page, encoding: .utf8).split(separator: "\n") {
-            if line.hasPrefix("```hex ") {
-                name = String(line.dropFirst(7))
-            } else if line.hasPrefix("```") {
-                name = nil
-            } else if let name {
-                let digits = line.prefix { $0 != "|" }.filter { $0 != " " }
-                examples[name, default: []] += try #require(Hexadecimal.decode(digits))
-            }
-        }
-        return examples
+    private static func example(_ name: String) throws -> [UInt8] {
+        try DocumentExamples("Sources/CASPack/CASPack.docc/Packs.md").example(name)
     }
 
     static let hello = Array("hello\n".utf8)
 
     @Test func `the example of a record`() throws {
-        let example = try #require(try Self.examples()["record"])
+        let example = try Self.example("record")
         let buffer = ReusableBuffer()
         RecordCoding.append(
             kind: .chunk, digest: Digest.of(Self.hello), payload: Self.hello, to: buffer)
@@ -38,7 +23,7 @@ import Testing
     }
 
     @Test func `the example of a chunk list`() throws {
-        let example = try #require(try Self.examples()["chunk-list"])
+        let example = try Self.example("chunk-list")
         let list = ChunkList(
             terms: [.chunk(Digest.of(Self.hello), length: 300), .inline([0, 1, 2])])
         #expect(example == list.encode(), "\(Hexadecimal.encode(list.encode()))")
@@ -46,7 +31,7 @@ import Testing
     }
 
     @Test func `the example of a sealed pack`() throws {
-        let example = try #require(try Self.examples()["pack"])
+        let example = try Self.example("pack")
         let identifier = try #require(
             Identifier(hexadecimal: "000102030405060708090a0b0c0d0e0f"))
         let incarnation = try #require(
@@ -65,5 +50,49 @@ import Testing
             offset: 64)
         buffer.append(PackFooter(entries: [entry]).encode(at: footerOffset))
         #expect(example == Array(buffer.bytes), "\(Hexadecimal.encode(buffer.bytes))")
+    }
+    @Test func `the example of a sealed pack is read back`() throws {
+        let example = try Self.example("pack")
+        try example.withUnsafeBytes { bytes in
+            let header = try PackHeader(decoding: bytes)
+            #expect(header.packClass == .small && header.created.seconds == 1_795_525_200)
+            let trailer = try PackTrailer(
+                decoding: UnsafeRawBufferPointer(rebasing: bytes.suffix(PackTrailer.byteCount)),
+                packBytes: UInt64(bytes.count))
+            let start = Int(trailer.footerOffset)
+            let footer = try PackFooter(
+                decoding: UnsafeRawBufferPointer(
+                    rebasing: bytes[start..<start + trailer.entriesByteCount]),
+                trailer: trailer)
+            let entry = try #require(footer.find(Digest.of(Self.hello)))
+            let record = try RecordCoding.decode(
+                UnsafeRawBufferPointer(rebasing: bytes[Int(entry.offset)...]), limits: .standard)
+            #expect(Array(record.payload) == Self.hello)
+        }
+    }
+
+    @Test func `the example of a stream`() throws {
+        let example = try Self.example("stream")
+        let first = Array("first\n".utf8)
+        let list = ChunkList(
+            terms: [.chunk(Digest.of(first), length: 6), .chunk(Digest.of(Self.hello), length: 6)])
+        let buffer = ReusableBuffer()
+        RecordCoding.appendMark(kind: .fileStart, to: buffer)
+        RecordCoding.appendMark(
+            kind: .chunkReference, digest: Digest.of(first), rawLength: 6, to: buffer)
+        RecordCoding.append(
+            kind: .chunk, digest: Digest.of(Self.hello), payload: Self.hello, to: buffer)
+        RecordCoding.append(
+            kind: .chunkList, digest: Digest.of(first + Self.hello), payload: list.encode(),
+            to: buffer)
+        RecordCoding.appendMark(kind: .end, to: buffer)
+        #expect(example == Array(buffer.bytes), "\(Hexadecimal.encode(buffer.bytes))")
+        var decoder = RecordStreamDecoder()
+        var kinds: [RecordKind] = []
+        try example.withUnsafeBytes { try decoder.push($0) { kinds.append($0.header.kind) } }
+        try decoder.finish()
+        #expect(kinds == [.fileStart, .chunkReference, .chunk, .chunkList, .end])
+        let isEnded = decoder.isEnded
+        #expect(isEnded)
     }
 }

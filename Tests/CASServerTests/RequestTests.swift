@@ -188,6 +188,7 @@ import Testing
             }
             for header in [
                 "bytes=9-5", "lines=1-2", "bytes=1-2,4-5", "bytes", "bytes=-", "bytes=a-b",
+                "bytes=+1-5", "bytes=1-+5",
             ] {
                 let answer = try kept.raw.request("GET", path, headers: ["range": header])
                 #expect(answer.status == 200, "\(header)")

@@ -241,14 +241,20 @@ package final class SimulatedFileSystem: FileSystem {
 
 extension SimulatedFileSystem {
     package func createDirectory(_ path: String) throws {
-        state.withLock { _ = $0.directories.insert(path) }
+        state.withLock { state in
+            var place = path
+            while state.directories.insert(place).inserted, FilePaths.parent(place) != place {
+                place = FilePaths.parent(place)
+            }
+        }
     }
 
     package func list(_ path: String) throws -> [String] {
         try state.withLock { state in
             if state.isOff { throw SimulatedFileSystem.off(path) }
-            return state.names.keys.filter { FilePaths.parent($0) == path }.map(FilePaths.name)
-                .sorted()
+            guard state.directories.contains(path) else { throw SimulatedFileSystem.noFile(path) }
+            return (Array(state.names.keys) + state.directories)
+                .filter { FilePaths.parent($0) == path && $0 != path }.map(FilePaths.name).sorted()
         }
     }
 
@@ -266,6 +272,9 @@ extension SimulatedFileSystem {
             let inode = try perform(.create, path, half: { _ = create(&$0) }) { state in
                 guard state.names[path] == nil else {
                     throw CASError(.alreadyExists, "the file exists", path: path)
+                }
+                guard state.directories.contains(FilePaths.parent(path)) else {
+                    throw SimulatedFileSystem.noFile(path)
                 }
                 return create(&state)
             }

@@ -40,6 +40,14 @@ import Testing
         #expect(try golden.count == Samples.all().count)
     }
 
+    @Test func `totals of zero are not the same as none`() throws {
+        var entry = try Samples.entry()
+        for totals in [TreeTotals(), nil] {
+            entry.totals = totals
+            #expect(try RefEntry(decoding: entry.encode()) == entry)
+        }
+    }
+
     @Test func `fields of a newer program are skipped`() throws {
         var bytes = try Samples.entry().encode()
         bytes.append(field: 100, varint: 5)

@@ -1,9 +1,11 @@
 import CASCore
 import CASFileSystem
+import CASTestSupport
 import CASTree
-import CASWorkspace
 import Foundation
 import Testing
+
+@testable import CASWorkspace
 
 /// What a scan remembers, and when it must not believe it.
 @Suite struct ScanCacheTests {
@@ -149,6 +151,16 @@ import Testing
         }
     }
 
+    @Test func `a record at the end of all numbers is none`() throws {
+        let fixture = try Fixture()
+        _ = try fixture.save()
+        let cache = try fixture.load()
+        for offset in [-1, .min, .max, .max - 1, .max - StatCache.directoryBytes] {
+            #expect(cache.directory(at: offset) == nil, "\(offset)")
+        }
+        #expect(cache.directory(at: cache.rootOffset) != nil)
+    }
+
     @Test func `remembers what stores acknowledged`() throws {
         let fixture = try Fixture()
         let first = StatCache.StoreKey(server: "https://a", incarnation: .random())
@@ -164,19 +176,9 @@ import Testing
     }
 
     @Test func `the example of the format page is what a scan writes`() throws {
-        let page = URL(filePath: #filePath).deletingLastPathComponent()
-            .deletingLastPathComponent().deletingLastPathComponent()
-            .appending(path: "Sources/CASWorkspace/CASWorkspace.docc/StatCache.md")
-        var hexadecimal = ""
-        var isExample = false
-        for line in try String(contentsOf: page, encoding: .utf8).split(separator: "\n") {
-            if line.hasPrefix("```") {
-                isExample = line.hasPrefix("```hex")
-            } else if isExample {
-                hexadecimal += line.prefix { $0 != "|" }.filter { $0 != " " }
-            }
-        }
-        let bytes = try #require(Hexadecimal.decode(hexadecimal))
+        let bytes = try DocumentExamples(
+            "Sources/CASWorkspace/CASWorkspace.docc/StatCache.md"
+        ).example()
         let area = try ScanArea()
         try Data(bytes).write(to: URL(filePath: area.path + "/cache"))
         let cache = try #require(StatCache.load(path: area.path + "/cache"))

@@ -136,6 +136,22 @@ import Testing
         try Snapshot.check(fixture, "rebuild-index")
     }
 
+    @Test func `an index is not rebuilt under a server's feet`() throws {
+        let fixture = try CommandLineFixture()
+        try fixture.writeProject()
+        let address = try fixture.serve("--store store")
+        let refused = try fixture.run(["rebuild-index", "--store", "store"])
+        #expect(refused.status == 1)
+        #expect(refused.errors.contains("somebody is using the store"))
+        let pushed = try fixture.run(["push", "work", "--to", "p", "--server", address])
+        #expect(pushed.status == 0)
+        #expect(try fixture.stopServer() == 0)
+        let rebuilt = try fixture.run(["rebuild-index", "--store", "store"])
+        #expect(rebuilt.status == 0, "\(rebuilt.errors)")
+        #expect(try fixture.run(["fetch", "p", "copy", "--store", "store"]).status == 0)
+        #expect(try fixture.run(["verify", "p", "copy", "--store", "store"]).status == 0)
+    }
+
     @Test func `a path of thousands of bytes travels`() throws {
         let fixture = try CommandLineFixture()
         let deep = (0..<35).map { _ in String(repeating: "d", count: 100) }.joined(separator: "/")

@@ -55,6 +55,8 @@ import Testing
     }
 
     @Test(arguments: [
+        ("to: &a [x, y]\nexclude: [*a, *a]\n", "anchors (&) are not supported here"),
+        ("exclude: [&a x]\n", "anchors (&) are not supported here"),
         ("server: https://evil.example\n", "may not stand in a project file"),
         ("token: cas_x\n", "may not stand in a project file"),
         ("to: evil.example/team/x\n", "without a server"),

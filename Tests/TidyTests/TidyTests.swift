@@ -143,6 +143,32 @@ import Testing
         }
     }
 
+    @Test func `every page that a comment names is there`() throws {
+        var pages: Set = ["README.md", "CHANGELOG.md"]
+        for folder in ["Sources", "Tests", "ops", "Benchmarks"] {
+            let walker = FileManager.default.enumerator(
+                atPath: Self.root.appending(path: folder).path)
+            while let path = walker?.nextObject() as? String {
+                if path.hasSuffix(".md") { pages.insert("\(folder)/\(path)") }
+            }
+        }
+        let names = Set(pages.map { String($0.split(separator: "/").last ?? "") })
+        // The design and the notes that came before the code, by name only.
+        let elsewhere: Set = ["DESIGN.md", "swift-measurements.md"]
+        for file in try Self.sources() + Self.sources("Tests") {
+            for (number, line) in file.lines.enumerated() {
+                for match in line.matches(of: /[A-Za-z0-9_\/.\-]+\.md/) {
+                    let name = String(match.0)
+                    let isThere =
+                        name.contains("/") ? pages.contains(name) : names.contains(name)
+                    #expect(
+                        isThere || elsewhere.contains(name),
+                        "\(file.path):\(number + 1) names \(name)")
+                }
+            }
+        }
+    }
+
     @Test func `the architecture page stays under 200 lines and names every module`() throws {
         let text = try String(
             contentsOf: Self.root.appending(path: "Sources/ARCHITECTURE.md"), encoding: .utf8)

@@ -138,8 +138,8 @@ struct CachedDirectory {
     private var directoriesLeft: Int
 
     init?(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
+        guard offset >= 0, offset <= bytes.count - StatCache.directoryBytes else { return nil }
         let start = offset + StatCache.directoryBytes
-        guard offset >= 0, start <= bytes.count else { return nil }
         func word(_ position: Int) -> Int {
             Int(
                 bytes.loadUnaligned(fromByteOffset: offset + position, as: UInt32.self).littleEndian

@@ -17,6 +17,8 @@ int cas_rename_no_replace(int old_directory, const char *old_name, int new_direc
 
 /// Takes (1) or releases (0) an open-file-description write lock on the whole file without waiting. 0, or -1 with errno.
 int cas_lock_file(int descriptor, int lock);
+/* Takes a lock on the file that others may share, but nobody who wants it alone; as cas_lock_file. */
+int cas_share_lock_of_file(int descriptor);
 
 /// Opens a file as openat(2) does, but refuses to follow any symbolic link and to leave `directory`. Descriptor, or -1.
 int cas_open_beneath(int directory, const char *path, int flags, unsigned int mode);

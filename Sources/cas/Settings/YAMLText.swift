@@ -22,11 +22,33 @@ indirect enum YAMLText: Sendable {
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw CASError(.invalidArgument, "the file is not UTF-8 text", path: path)
         }
+        try refuseAnchors(bytes, path)
         do {
             guard let node = try Yams.compose(yaml: text) else { return .mapping([]) }
             return try convert(node, depth: 0)
         } catch let error as YamlError {
             throw CASError(.invalidArgument, "\(path) is not valid YAML: \(oneLine(error))")
+        }
+    }
+
+    /// Refuses anchors, and so all aliases: a dozen lines of them name more values than there is memory, and
+    /// a project file may come with somebody else's repository.
+    ///
+    /// What looks like one in a quoted text is refused too; no setting of ours needs it.
+    private static func refuseAnchors(_ bytes: [UInt8], _ path: String) throws {
+        for (index, byte) in bytes.enumerated() where byte == UInt8(ascii: "&") {
+            let before = index > 0 ? bytes[index - 1] : UInt8(ascii: " ")
+            let after = index + 1 < bytes.count ? bytes[index + 1] : UInt8(ascii: " ")
+            let isWithinText =
+                (before > UInt8(ascii: " ") && before < 0x7f
+                    && !"[]{},:?-!|>".utf8.contains(before))
+                || after <= UInt8(ascii: " ")
+            guard isWithinText else {
+                let line = bytes[..<index].count { $0 == UInt8(ascii: "\n") } + 1
+                throw CASError(
+                    .invalidArgument, "\(path):\(line): anchors (&) are not supported here",
+                    hint: "write the value out where it is needed")
+            }
         }
     }
 

@@ -1,0 +1,88 @@
+import CASCatalog
+import CASCore
+import CASPack
+import CASTree
+import CASWire
+import Testing
+
+/// One value of everything that a catalog can hold.
+///
+/// catalog-1.sql holds a catalog of format 1 that `fill` made: change neither.
+enum CatalogSample {
+    static let provenance = Provenance(
+        author: "ada", host: "laptop", message: "hi", time: Sample.time)
+
+    static func fill(_ change: any CatalogTransaction) throws {
+        try change.set(setting: "incarnation", Sample.identifier(1).bytes)
+        let small = try change.insert(pack: Sample.pack(1, .small, committed: 500))
+        let metadata = try change.insert(pack: Sample.pack(2, .metadata, committed: 300))
+        try change.update(pack: small, isSealed: true, committedBytes: nil)
+        try change.insert(
+            locations: [
+                (Sample.digest(1), Sample.location(small, 64)),
+                (Sample.digest(2), Sample.location(metadata, 64, kind: .directory, codec: .raw)),
+            ], domain: .standard)
+        try change.insert(chunkLists: [(Sample.digest(3), Sample.list(3))], domain: .standard)
+        try change.insert(treeStates: [(Sample.digest(2), Sample.state(2))], domain: .standard)
+        try change.insert(
+            completeSnapshots: [
+                CompleteSnapshot(
+                    snapshot: Sample.digest(4), tree: Sample.digest(2), attributes: nil),
+                CompleteSnapshot(
+                    snapshot: Sample.digest(5), tree: Sample.digest(2),
+                    attributes: Sample.digest(6)),
+            ], domain: .standard)
+        try change.move(
+            try Sample.move("team/project:v1", 1, to: 4),
+            try Sample.entry("team/project:v1", 1, target: 4, tree: 2), domain: .standard)
+        try change.move(
+            try Sample.move("team/project:v1", 2, to: 5),
+            try Sample.entry("team/project:v1", 2, target: 5, tree: 2), domain: .standard)
+        try change.move(try Sample.move("gone:x", 3, to: nil), nil, domain: .standard)
+        try change.insert(push: Sample.identifier(9), Sample.response(9), domain: .standard)
+        try change.insert(token: try Sample.token(1))
+        _ = try change.revoke(token: Sample.identifier(1), at: Sample.later)
+        try change.insert(lease: Sample.lease(1, expires: 1_000))
+    }
+
+    static func check(_ reader: any CatalogReader) throws {
+        #expect(try reader.setting("incarnation") == Sample.identifier(1).bytes)
+        #expect(try reader.lastSequence() == 3)
+        var small = Sample.pack(1, .small, committed: 500)
+        (small.number, small.isSealed) = (1, true)
+        var metadata = Sample.pack(2, .metadata, committed: 300)
+        metadata.number = 2
+        #expect(try reader.packs() == [small, metadata])
+        #expect(
+            try reader.locations(of: [Sample.digest(2), Sample.digest(1)], domain: .standard)
+                == [
+                    Sample.location(2, 64, kind: .directory, codec: .raw), Sample.location(1, 64),
+                ])
+        #expect(try reader.chunkList(of: Sample.digest(3), domain: .standard) == Sample.list(3))
+        #expect(try reader.treeState(of: Sample.digest(2), domain: .standard) == Sample.state(2))
+        #expect(try reader.completeSnapshot(Sample.digest(4), domain: .standard))
+        #expect(
+            try reader.snapshotOf(tree: Sample.digest(2), domain: .standard) == Sample.digest(5))
+        let name = try RefName("team/project:v1")
+        #expect(
+            try reader.ref(name, domain: .standard)
+                == Sample.entry("team/project:v1", 2, target: 5, tree: 2))
+        #expect(
+            try reader.history(name, before: nil, limit: 9, domain: .standard)
+                == [
+                    Sample.move("team/project:v1", 2, to: 5),
+                    Sample.move("team/project:v1", 1, to: 4),
+                ])
+        #expect(
+            try reader.history(try RefName("gone:x"), before: nil, limit: 9, domain: .standard)
+                == [Sample.move("gone:x", 3, to: nil)])
+        #expect(try reader.push(Sample.identifier(9), domain: .standard) == Sample.response(9))
+        var token = try Sample.token(1)
+        token.revoked = Sample.later
+        #expect(try reader.tokens() == [token])
+        #expect(try reader.lease(Sample.identifier(1)) == Sample.lease(1, expires: 1_000))
+        let counts = try reader.counts(domain: .standard)
+        #expect(counts.refs == 1 && counts.snapshots == 2 && counts.packBytes == 800)
+        #expect(counts.total.count == 2 && counts.total.storedBytes == 20)
+    }
+}
