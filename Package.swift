@@ -168,5 +168,8 @@ let package = Package(
                 hummingbird, .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),
+        tests(
+            "SimulationTests",
+            ["CASCore", "CASFileSystem", "CASWire", "CASWorkspace", "CASClient"]),
         tests("TidyTests", []),
     ])

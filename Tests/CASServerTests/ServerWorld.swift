@@ -157,20 +157,3 @@ func content(seed: UInt64, count: Int) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)
     return generator.bytes(count)
 }
-
-/// Runs a test that blocks on a thread of its own: the server's tasks need those of the test runner.
-func onThread(_ body: @escaping @Sendable () throws -> Void) async throws {
-    let queue = Mutex<WorkerThread?>(nil)
-    let result = await withCheckedContinuation { continuation in
-        do {
-            let thread = try WorkerThread(name: "test") {
-                continuation.resume(returning: Result { try body() })
-            }
-            queue.withLock { $0 = thread }
-        } catch {
-            continuation.resume(returning: Result<Void, any Error>.failure(error))
-        }
-    }
-    try queue.withLock { $0.take() }?.join()
-    try result.get()
-}

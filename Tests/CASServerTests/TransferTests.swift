@@ -1,3 +1,4 @@
+import CASTestSupport
 import CASWorkspace
 import CASClient
 import CASCore
