@@ -155,9 +155,10 @@ final class ProcessWorld: Sendable {
     // MARK: - The server
 
     /// Starts the server on its port, as often as it was killed before, and waits until it answers.
-    func startServer(_ arguments: [String] = []) throws {
+    func startServer(_ arguments: [String] = [], environment: [String: String] = [:]) throws {
         let command = try start(
-            ["serve", "--listen", "127.0.0.1:\(port)", "--store", path("store")] + arguments)
+            ["serve", "--listen", "127.0.0.1:\(port)", "--store", path("store")] + arguments,
+            environment: environment)
         while try !text("\(command.name).output").contains("\n") {
             guard command.process.isRunning else {
                 let result = try command.wait()
