@@ -8,6 +8,8 @@ import Synchronization
 struct DamagedRecord: Hashable {
     let digest: Digest
     let location: BlobLocation
+    /// Where its pack ends too early; everything that reaches beyond that is gone as well.
+    var packEnd: UInt64?
 }
 
 /// The open files of packs, to read from.
