@@ -83,6 +83,9 @@ final class PushWorker {
             return try body()
         } catch var error as CASError {
             error.path = PathText.printable(source.path())
+            if error.code == .permissionDenied, error.hint == nil {
+                error.hint = "make it readable, or leave it out with --exclude"
+            }
             throw error
         }
     }

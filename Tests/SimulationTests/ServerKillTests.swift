@@ -60,14 +60,19 @@ import Testing
         _ world: ProcessWorld, _ pushed: borrowing Mutex<Pushed>
     ) throws {
         var generator = SeededGenerator(seed: seed)
+        let clock = SystemClock()
         var count = 0
-        // However slow the machine: pushes must get through between the kills.
+        var start: UInt64 = 100_000_000
+        // However slow the machine: pushes must get through between the kills, so that it is up for
+        // twice the time that it is down.
         while count < kills || pushed.withLock({ $0.acknowledged.count }) < kills {
             count += 1
-            usleep(UInt32.random(in: 1_000..<500_000, using: &generator))
+            usleep(UInt32.random(in: 0..<UInt32(start / 1000) * 4, using: &generator))
+            let begin = clock.monotonicNanoseconds()
             world.killServer()
-            usleep(UInt32.random(in: 0..<100_000, using: &generator))
+            usleep(UInt32.random(in: 0..<50_000, using: &generator))
             try world.startServer()
+            start = clock.monotonicNanoseconds() - begin
         }
     }
 
