@@ -52,7 +52,6 @@ import Testing
             // Files that several push at the same moment may be there twice; nothing grows by the number
             // of pushes, which sent a hundred times as much.
             #expect(packs < content * 2, "\(comment): \(packs) bytes for \(content) bytes of files")
-            print(comment, packs, content)
         }
     }
 

@@ -32,10 +32,6 @@ import Testing
             try Self.fetchSixteenTimes(world)
             let peak = world.serverPeakBytes
             #expect(peak < 512 << 20, "the server took \(peak >> 20) MiB for 16 fetches")
-            print(
-                "push \(push.peakBytes >> 20) MiB, fetch \(fetch.peakBytes >> 20) MiB,"
-                    + " server \(afterPush >> 20) MiB after the push, \(peak >> 20) MiB after 16 fetches"
-            )
         }
     }
 
