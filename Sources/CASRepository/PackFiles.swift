@@ -88,3 +88,14 @@ extension BlobLocation {
             rawLength: UInt32(header.rawLength), kind: header.kind, codec: header.codec)
     }
 }
+
+extension PackFiles {
+    /// Removes a pack with nothing in it; several processes may come to do so at once.
+    static func removeEmpty(_ path: String, _ fileSystem: any FileSystem) throws {
+        do {
+            try fileSystem.remove(path)
+        } catch let error as CASError where error.code == .notFound {
+            // Gone is gone, whoever did it.
+        }
+    }
+}
