@@ -18,6 +18,9 @@ import Testing
             let world = try ProcessWorld()
             if road == .server { try world.startServer() }
             let store = road == .server ? world.server : world.local
+            // Made before: processes that make one store at the same moment still trip over each other.
+            let first = try SmallWorkspace(world.path("first"), seed: 0)
+            try world.succeed(["push", first.directory, "--to", "first"] + store)
             let pushed = Mutex<[String: TreeModel]>([:])
             let distinct = Mutex<[Digest: Int]>([:])
             try WorkerGroup.run(count: Self.processes, name: "client") { number in
