@@ -190,5 +190,8 @@ let package = Package(
                 "CASHTTP", "CASClient", "FuzzTargets", "cas",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
+        tests(
+            "SimulationTests",
+            ["CASCore", "CASFileSystem", "CASWire", "CASWorkspace", "CASClient"]),
         tests("TidyTests", []),
     ])

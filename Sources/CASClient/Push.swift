@@ -11,6 +11,8 @@ import Synchronization
 package enum Push {
     /// Times that a push sends what the store says it lacks before it gives up.
     private static let rounds = 20
+    /// Times that a store may lack the very same after it was sent.
+    static let fruitlessRounds = 3
 
     /// Pushes a directory and moves a ref to its snapshot.
     ///
@@ -282,7 +284,8 @@ final class PushRun {
         let request = PushRequest(
             pushID: context.pushID, ref: options.ref, snapshot: tree.snapshotDigest, base: base,
             precondition: options.precondition, provenance: provenance)
-        var lastMissing = UInt64.max
+        var lastMissing: [Digest] = []
+        var fruitless = 0
         for _ in 0..<Push.roundLimit {
             counters.add(transferred: UInt64(context.commitRecords.count))
             let response = try connection.commit(request, records: context.commitRecords)
@@ -290,12 +293,15 @@ final class PushRun {
             case .done, .unchanged: return response
             case .conflict: throw PushRun.conflict(options.ref, response)
             case .missing:
-                guard response.missingCount < lastMissing || lastMissing == .max else {
+                // More may come to light with what was sent, and a store that was killed forgets what
+                // came before the commit; but not again and again.
+                fruitless = response.missing == lastMissing ? fruitless + 1 : 0
+                guard fruitless < Push.fruitlessRounds else {
                     throw CASError(
                         .dataLoss, "the store goes on lacking what was sent to it",
                         hint: "run cas doctor on the server", digest: response.missing.first)
                 }
-                lastMissing = response.missingCount
+                lastMissing = response.missing
                 context.resetCommit()
                 context.forgetClaims()
                 let missing = Set(response.missing)

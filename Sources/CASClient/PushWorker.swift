@@ -104,6 +104,9 @@ final class PushWorker {
             return try body()
         } catch var error as CASError {
             error.path = PathText.printable(source.path())
+            if error.code == .permissionDenied, error.hint == nil {
+                error.hint = "make it readable, or leave it out with --exclude"
+            }
             throw error
         }
     }
@@ -141,8 +144,9 @@ final class PushWorker {
         return true
     }
 
-    /// Whether a file is what it was when the store acknowledged this workspace. Should the store have
-    /// lost it since, the commit says so.
+    /// Whether a file is what it was when the store acknowledged this workspace.
+    ///
+    /// Should the store have lost it since, the commit says so.
     private func isKnown(_ digest: Digest, _ source: SourceFile) throws -> Bool {
         try source.previous == digest && context.hasBase()
     }

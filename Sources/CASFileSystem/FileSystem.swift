@@ -73,8 +73,8 @@ extension FileSystem {
 
     /// Puts a file in the place of another, durably: readers see the old or the new one, whole.
     package func replace(_ path: String, _ bytes: [UInt8]) throws {
-        let temporary = "\(path).new"
-        if try size(temporary) != nil { try remove(temporary) }
+        // Several processes may do this at once.
+        let temporary = "\(path).new.\(Identifier.random())"
         let file = try open(temporary, .create)
         defer { file.close() }
         try bytes.withUnsafeBytes { try file.append($0) }

@@ -18,7 +18,7 @@ extension Route {
 /// Answers to requests without a body.
 extension Door {
     func answer(
-        _ route: Route, _ query: Query, _ rights: Rights, _ request: Request
+        _ route: Route, _ query: Query, _ rights: Rights, _ request: Request, _ context: Context
     ) async throws -> Response {
         let limit =
             query["limit"].flatMap { Int($0) } ?? repository.configuration.limits.listingEntries
@@ -35,14 +35,15 @@ extension Door {
         case .planTree(let plan):
             return stream(
                 "tree",
-                try await blocking { try repository.treeRecords(plan: plan, domain: domain) })
+                try await blocking { try repository.treeRecords(plan: plan, domain: domain) },
+                context)
         case .planData(let plan, let share, let count):
             return stream(
                 "data",
                 try await blocking {
                     try repository.dataRecords(plan: plan, share: share, of: count, domain: domain)
-                })
-        case .blob(let digest): return try await blob(digest, request)
+                }, context)
+        case .blob(let digest): return try await blob(digest, request, context)
         case .refs:
             let page = try await blocking {
                 try repository.refPage(
@@ -84,7 +85,7 @@ extension Door {
 /// Answers to requests with a body.
 extension Door {
     func answer(
-        _ route: Route, _ query: Query, _ rights: Rights, body: ReusableBuffer
+        _ route: Route, _ query: Query, _ rights: Rights, _ context: Context, body: ReusableBuffer
     ) async throws -> Response {
         switch route {
         case .missing(let push):
@@ -119,7 +120,7 @@ extension Door {
                 try await blocking {
                     let list = try Door.decode(DigestList.self, body)
                     return try repository.blobRecords(list.digests, domain: domain)
-                })
+                }, context)
         case .moveRef(let name):
             return Door.message(
                 try await blocking {

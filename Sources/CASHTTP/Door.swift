@@ -110,7 +110,7 @@ package struct Door: HTTPResponder {
         let rights = Rights(try await blocking { try access.scopes(token: token, host: host) })
         // Refused before a body is read: rights, sizes, and what the query says of the ref.
         try rights.check(route, query)
-        guard route.hasBody else { return try await answer(route, query, rights, request) }
+        guard route.hasBody else { return try await answer(route, query, rights, request, context) }
         let declared = request.headers[.contentLength].flatMap { Int($0) }
         let limit = repository.configuration.limits.requestBytes
         let size = declared ?? limit
@@ -121,7 +121,7 @@ package struct Door: HTTPResponder {
         do {
             try await read(request, into: buffer, at: size)
             received = buffer.count
-            let response = try await answer(route, query, rights, body: buffer)
+            let response = try await answer(route, query, rights, context, body: buffer)
             buffers.give(buffer)
             await gate.release(size)
             return response

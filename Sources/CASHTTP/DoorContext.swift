@@ -20,4 +20,13 @@ package struct DoorContext: RequestContext {
         channel.writeAndFlush(
             HTTPResponsePart.head(HTTPResponse(status: .continue)), promise: nil)
     }
+
+    /// Waits until the connection has taken over what was written before.
+    ///
+    /// A write from another thread returns as soon as it is queued for the connection's event loop, and
+    /// only the loop finds that the reader is slow: without this a stream runs ahead of a busy loop by as
+    /// much as it can read meanwhile, on every connection.
+    func settleWrites() async throws {
+        try await channel.eventLoop.submit {}.get()
+    }
 }

@@ -11,11 +11,13 @@ extension Door {
     /// A stream of records.
     ///
     /// What goes wrong once it has begun becomes a `failure` record.
-    func stream(_ door: String, _ source: any RecordSource) -> Response {
+    func stream(_ door: String, _ source: any RecordSource, _ context: Context) -> Response {
         let body = ResponseBody { writer in
-            let buffer = ReusableBuffer(capacity: 1 << 20)
             while true {
                 let piece: ByteBuffer? = try await blocking {
+                    // Given back before the piece is sent: a slow reader costs the piece alone.
+                    let buffer = buffers.take()
+                    defer { buffers.give(buffer) }
                     do {
                         guard try source.next(into: buffer) else { return nil }
                     } catch {
@@ -32,6 +34,7 @@ extension Door {
                 metrics.count(door: door, sent: piece.readableBytes)
                 let isFailure = Door.isFailure(piece)
                 try await writer.write(piece)
+                try await context.settleWrites()
                 if isFailure { break }
             }
             try await writer.finish(nil)
@@ -47,7 +50,9 @@ extension Door {
     }
 
     /// The content of one blob, or a range of it (RFC 9110, 14: one range of bytes).
-    func blob(_ digest: Digest, _ request: Request) async throws -> Response {
+    func blob(
+        _ digest: Digest, _ request: Request, _ context: Context
+    ) async throws -> Response {
         guard let size = try await blocking({ try repository.size(of: digest, domain: domain) })
         else { throw CASError(.notFound, "the store has no such blob", digest: digest) }
         var headers: HTTPFields = [
@@ -80,6 +85,7 @@ extension Door {
                 guard let piece else { break }
                 metrics.count(door: "blobs", sent: piece.readableBytes)
                 try await writer.write(piece)
+                try await context.settleWrites()
             }
             try await writer.finish(nil)
         }

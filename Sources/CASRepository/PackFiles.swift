@@ -9,6 +9,8 @@ import Synchronization
 struct DamagedRecord: Hashable {
     let digest: Digest
     let location: BlobLocation
+    /// Where its pack ends too early; everything that reaches beyond that is gone as well.
+    var packEnd: UInt64?
 }
 
 /// The packs of a store, to read from wherever they lie: in a file of this machine's own, or behind the

@@ -9,6 +9,7 @@ import Synchronization
 /// Any thread may append. Creating a pack and everything about durability goes through `lock`ed state;
 /// the order of locks is: writer, then pack.
 final class PackWriter: Sendable {
+    private static let creationAttempts = 5
     private let fileSystem: any FileSystem
     private let catalog: any Catalog
     private let clock: any WallClock
@@ -79,15 +80,31 @@ final class PackWriter: Sendable {
         }
     }
 
+    /// A new file that this process has locked.
+    private func createFile() throws -> (Identifier, any StoreFile) {
+        for _ in 0..<PackWriter.creationAttempts {
+            let identifier = Identifier.random()
+            let path = files.path(identifier)
+            let file = try fileSystem.open(path, .create)
+            do {
+                // A lock on a file without a name is worth nothing: it may have been removed meanwhile.
+                if try file.lock(), try fileSystem.size(path) != nil { return (identifier, file) }
+            } catch {
+                file.close()
+                throw error
+            }
+            // Another process that opens the store saw it without a lock, took it for what a crash left,
+            // and removes it.
+            file.close()
+        }
+        throw CASError(.unavailable, "new packs are locked by somebody else", hint: "try again")
+    }
+
     /// Creates a pack: file, lock, header, name made durable, and only then the catalog's entry.
     private func create(_ packClass: PackClass) throws -> ActivePack {
-        let identifier = Identifier.random()
+        let (identifier, file) = try createFile()
         let path = files.path(identifier)
-        let file = try fileSystem.open(path, .create)
         do {
-            guard try file.lock() else {
-                throw CASError(.internalError, "a new pack is locked by somebody else", path: path)
-            }
             let header = PackHeader(
                 packClass: packClass, identifier: identifier, incarnation: incarnation,
                 created: clock.now())

@@ -104,7 +104,32 @@ extension Repository {
         _ records: [DamagedRecord], _ transaction: any CatalogTransaction, domain: Domain
     ) throws {
         let places = try transaction.locations(of: records.map(\.digest), domain: domain)
-        let lost = zip(records, places).filter { $0.location == $1 }.map(\.0.digest)
+        let bad = zip(records, places).filter { $0.location == $1 }.map(\.0)
+        var lost = Set(bad.map(\.digest))
+        for record in bad {
+            guard let end = record.packEnd else { continue }
+            lost.formUnion(
+                try digests(in: record.location.pack, beyond: end, transaction, domain: domain))
+        }
+        try remove(Array(lost), transaction, domain: domain)
+    }
+
+    /// What reaches beyond a position of a pack.
+    private func digests(
+        in pack: Int64, beyond end: UInt64, _ transaction: any CatalogTransaction, domain: Domain
+    ) throws -> [Digest] {
+        // No message is longer than this, nor any frame: what begins before can not reach that far.
+        let candidates = try transaction.digests(
+            in: pack, from: end - min(end, UInt64(limits.directoryBytes)))
+        let places = try transaction.locations(of: candidates, domain: domain)
+        return zip(candidates, places).filter { _, place in
+            place.map { $0.pack == pack && $0.offset + $0.recordBytes > end } ?? false
+        }.map(\.0)
+    }
+
+    private func remove(
+        _ lost: [Digest], _ transaction: any CatalogTransaction, domain: Domain
+    ) throws {
         guard !lost.isEmpty else { return }
         counters.add(quarantined: UInt64(lost.count))
         plans.removeAll()

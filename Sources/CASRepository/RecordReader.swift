@@ -15,6 +15,8 @@ final class RecordReader {
     private let stored = ReusableBuffer(capacity: 64 << 10)
     private let raw = ReusableBuffer(capacity: 64 << 10)
     private let decompressor: Decompressor
+    /// Where the pack of the last record ends, if that is too early.
+    private var packEnd: UInt64?
 
     init(files: PackFiles, catalog: any CatalogReader, limits: Limits) throws {
         self.files = files
@@ -26,10 +28,11 @@ final class RecordReader {
     /// The decoded payload of a record, lent until the next call; throws `dataLoss` and reports the
     /// record if it is damaged.
     func payload(_ digest: Digest, _ location: BlobLocation) throws -> UnsafeRawBufferPointer {
+        packEnd = nil
         do {
             return try decoded(digest, location)
         } catch let error as CASError where error.code == .dataLoss {
-            files.report(DamagedRecord(digest: digest, location: location))
+            files.report(DamagedRecord(digest: digest, location: location, packEnd: packEnd))
             throw error
         }
     }
@@ -59,6 +62,7 @@ final class RecordReader {
             throw CASError(.dataLoss, "a pack of the store is gone", digest: digest)
         }
         guard count == length else {
+            packEnd = location.offset + UInt64(count)
             throw CASError(.dataLoss, "a pack of the store is cut short", digest: digest)
         }
         let record = try RecordCoding.decode(stored.bytes, limits: limits)

@@ -10,13 +10,13 @@ import Synchronization
 ///
 /// One thread at a time takes pieces from it.
 package protocol RecordSource: AnyObject, Sendable {
-    /// Empties `buffer` and fills it with whole records, about 1 MiB; false once nothing is left.
+    /// Empties `buffer` and fills it with whole records, about 512 KiB; false once nothing is left.
     func next(into buffer: ReusableBuffer) throws -> Bool
 }
 
 /// Serves records of packs as they are stored, neighbours in one read, each checked on the way.
 final class PackRecordSource: RecordSource {
-    private static let pieceBytes: UInt64 = 1 << 20
+    private static let pieceBytes: UInt64 = 1 << 19
 
     private struct State {
         var next = 0
@@ -97,13 +97,11 @@ final class PackRecordSource: RecordSource {
             throw CASError(
                 .dataLoss, "a pack of the store is gone", digest: items[range.lowerBound].digest)
         }
+        if count < length { throw try cutShort(range, at: location.offset + UInt64(count)) }
         var offset = start
         for index in range {
             let item = items[index]
             do {
-                guard count == length else {
-                    throw CASError(.dataLoss, "a pack of the store is cut short")
-                }
                 let record = try RecordCoding.decode(
                     UnsafeRawBufferPointer(rebasing: buffer.bytes[offset...]),
                     limits: repository.limits)
@@ -119,6 +117,21 @@ final class PackRecordSource: RecordSource {
                 throw failure
             }
         }
+    }
+}
+
+extension PackRecordSource {
+    /// Forgets everything behind the end of a pack that is shorter than it was, so that one push heals
+    /// it all; the error that says so.
+    private func cutShort(_ range: Range<Int>, at end: UInt64) throws -> CASError {
+        let lost = items[range].first { $0.location.offset + $0.location.recordBytes > end }
+        let item = lost ?? items[range.lowerBound]
+        try repository.quarantine(
+            [DamagedRecord(digest: item.digest, location: item.location, packEnd: end)],
+            domain: domain)
+        var failure = PlanBuilder.incomplete(item.digest)
+        failure.cause = CASError(.dataLoss, "a pack of the store is cut short")
+        return failure
     }
 }
 

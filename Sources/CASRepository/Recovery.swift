@@ -127,13 +127,19 @@ extension Repository {
             guard let size = try fileSystem.size(path), size <= UInt64(PackHeader.byteCount) else {
                 continue
             }
-            let file = try fileSystem.open(path, .readWrite)
+            let file: any StoreFile
+            do {
+                file = try fileSystem.open(path, .readWrite)
+            } catch let error as CASError where error.code == .notFound {
+                // Its owner, or another process that opens the store, was faster.
+                continue
+            }
             defer { file.close() }
             // Another process may have created it a moment ago and be about to tell the catalog.
             guard try file.lock(),
                 try catalog.read({ try !$0.packs().contains { $0.identifier == identifier } })
             else { continue }
-            try fileSystem.remove(path)
+            try files.remove(identifier)
         }
     }
 
@@ -155,7 +161,7 @@ extension Repository {
         }
         if pack.committedBytes <= UInt64(PackHeader.byteCount) {
             try catalog.write { try $0.removePack(pack.number) }
-            try fileSystem.remove(path)
+            try files.remove(pack.identifier)
             return
         }
         let size = try file.size()

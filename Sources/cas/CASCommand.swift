@@ -44,7 +44,9 @@ struct CASCommand: ParsableCommand {
         ])
 
     /// How many files this process was allowed to open when it was started.
-    nonisolated(unsafe) private(set) static var openFileLimit: UInt = 1024  // set before any thread starts
+    ///
+    /// `nonisolated(unsafe)`: set before any thread starts.
+    nonisolated(unsafe) private(set) static var openFileLimit: UInt = 1024
 
     static func main() {
         Interruption.install()

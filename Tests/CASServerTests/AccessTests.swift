@@ -1,6 +1,7 @@
 import CASClient
 import CASCore
 import CASServer
+import CASTestSupport
 import CASWire
 import Testing
 

@@ -1,5 +1,6 @@
 import CASClient
 import CASCore
+import CASTestSupport
 import Testing
 
 @Suite struct MetricsTests {

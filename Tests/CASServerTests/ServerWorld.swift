@@ -129,19 +129,6 @@ final class ServerWorld: Sendable {
     }
 }
 
-/// Bytes of this process in memory.
-func residentBytes() throws -> Int {
-    let descriptor = open("/proc/self/statm", O_RDONLY)
-    defer { close(descriptor) }
-    var text = [UInt8](repeating: 0, count: 256)
-    let count = read(descriptor, &text, text.count)
-    let words = String(decoding: text.prefix(max(0, count)), as: UTF8.self).split(separator: " ")
-    guard words.count > 1, let pages = Int(words[1]) else {
-        throw CASError(.internalError, "/proc/self/statm is not what it was")
-    }
-    return pages * 4096
-}
-
 /// The code of the error that `body` throws; nil if it throws none.
 func code(_ body: () throws -> Void) -> CASError.Code? {
     do {
@@ -156,21 +143,4 @@ func code(_ body: () throws -> Void) -> CASError.Code? {
 func content(seed: UInt64, count: Int) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)
     return generator.bytes(count)
-}
-
-/// Runs a test that blocks on a thread of its own: the server's tasks need those of the test runner.
-func onThread(_ body: @escaping @Sendable () throws -> Void) async throws {
-    let queue = Mutex<WorkerThread?>(nil)
-    let result = await withCheckedContinuation { continuation in
-        do {
-            let thread = try WorkerThread(name: "test") {
-                continuation.resume(returning: Result { try body() })
-            }
-            queue.withLock { $0 = thread }
-        } catch {
-            continuation.resume(returning: Result<Void, any Error>.failure(error))
-        }
-    }
-    try queue.withLock { $0.take() }?.join()
-    try result.get()
 }

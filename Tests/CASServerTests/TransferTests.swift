@@ -1,3 +1,4 @@
+import CASTestSupport
 import CASWorkspace
 import CASClient
 import CASCore
@@ -138,34 +139,6 @@ import Testing
                     }
                     #expect(error == .resourceExhausted)
                 }
-            }
-        }
-    }
-
-    @Test func `sixteen fetches at once stay within 512 MiB`() async throws {
-        try await onThread {
-            let world = try ServerWorld()
-            for number in 0..<15 {
-                try world.write("part\(number).bin", content(seed: UInt64(number), count: 4 << 20))
-            }
-            try world.withRemote { _ = try world.push("team/project", $0) }
-            try world.withRemote { store in
-                let plan = try store.plan(PlanRequest(want: "team/project"))
-                let peak = Atomic<Int>(0)
-                try WorkerGroup.run(count: 16, name: "fetch") { _ in
-                    var decoder = RecordStreamDecoder(limits: .standard)
-                    var bytes: UInt64 = 0
-                    try store.readData(plan: plan.planID, share: 0, of: 1) { piece in
-                        try decoder.push(piece) { _ in }
-                        bytes += UInt64(piece.count)
-                        peak.max(try residentBytes(), ordering: .relaxed)
-                    }
-                    try decoder.finish()
-                    guard decoder.isEnded, bytes > 60 << 20 else {
-                        throw CASError(.dataLoss, "a stream is not whole")
-                    }
-                }
-                #expect(peak.load(ordering: .relaxed) < 512 << 20)
             }
         }
     }

@@ -80,16 +80,6 @@ import Testing
         try Snapshot.check(fixture, "two-fetches")
     }
 
-    @Test(.enabled(if: geteuid() != 0, "root reads everything"))
-    func `an unreadable file stops the push and is named`() throws {
-        let fixture = try CommandLineFixture()
-        try fixture.writeProject()
-        try fixture.write("work/secret.bin", "x", permissions: 0)
-        let result = try fixture.run(["push", "work", "--to", "p"])
-        #expect(result.status == 1)
-        #expect(result.errors.contains("secret.bin"))
-    }
-
     @Test func `a damaged pack is found, and a push heals it`() throws {
         let fixture = try CommandLineFixture()
         try fixture.writeProject()

@@ -132,8 +132,9 @@ final class FileWriter {
         return true
     }
 
-    /// Whether what stands at a place may go: always, but where it could be the user's. Then only the
-    /// beginning of the very content is what an interrupted restore left.
+    /// Whether what stands at a place may go: always, but where it could be the user's.
+    ///
+    /// Then only the beginning of the very content is what an interrupted restore left.
     private func mayReplace(_ place: Restore.Place, _ file: borrowing OpenFile) throws -> Bool {
         guard restore.isPerhapsHalf(place) else { return true }
         let parent = try directory(place.directory)

@@ -81,7 +81,8 @@ struct TokenCommand: ParsableCommand {
 
         func run() throws {
             try storeFlags.withStore(settings: try Settings.load()) { store in
-                let records = try store.connection.tokens()
+                // The oldest first; identifiers are random and tell nobody anything.
+                let records = try store.connection.tokens().sorted { $0.created < $1.created }
                 if output.json { return Console.data(.list(records.map(\.json))) }
                 var table = TextTable(.left, .left, .left, .left, .left)
                 for record in records {

@@ -1,0 +1,95 @@
+import CASCore
+import CASFileSystem
+import CASTestSupport
+import Glibc
+import Testing
+
+/// Disks that are full, at either end: real ones, a few MiB of memory each.
+@Suite struct FullDiskTests {
+    /// A small file system below a world's root.
+    private final class SmallDisk {
+        let path: String
+
+        init(_ path: String, megabytes: Int) throws {
+            self.path = path
+            try DiskFileSystem().createDirectory(path)
+            let code = mount("none", path, "tmpfs", 0, "size=\(megabytes)m")
+            guard code == 0 else {
+                throw CASError(
+                    .failedPrecondition,
+                    "a small disk can not be mounted, as root can: \(String(cString: strerror(errno)))"
+                )
+            }
+        }
+
+        deinit { umount2(path, Int32(MNT_DETACH)) }
+
+        func grow(megabytes: Int) throws {
+            let flags = UInt(MS_REMOUNT)
+            guard mount("none", path, "tmpfs", flags, "size=\(megabytes)m") == 0 else {
+                throw failure(Array(path.utf8))
+            }
+        }
+    }
+
+    private func expectNoSpace(_ result: ProcessWorld.Result) {
+        #expect(result.status == 1)
+        #expect(result.output.isEmpty)
+        #expect(result.errors.contains("error: "), "\(result.errors)")
+        #expect(
+            result.errors.lowercased().contains(/no space|disk is full|is full/), "\(result.errors)"
+        )
+    }
+
+    @Test(arguments: RoundTripTests.Road.allCases)
+    func `a store on a full disk takes no push and loses none`(
+        road: RoundTripTests.Road
+    ) async throws {
+        try await onThread {
+            let world = try ProcessWorld()
+            let disk = try SmallDisk(world.path("store"), megabytes: 9)
+            if road == .server { try world.startServer() }
+            let store = road == .server ? world.server : world.local
+            let workspace = try SmallWorkspace(world.path("work"), seed: 1)
+            try world.succeed(["push", workspace.directory, "--to", "p"] + store)
+            var more = TreeModel()
+            more.entries[[]] = workspace.model.entries[[]]
+            more.entries[Array("more".utf8)] = TreeModel.Entry(
+                content: .file(SeededBytes.make(seed: 2, count: 12 << 20)), mode: 0o600,
+                modified: TreeModel.Time(seconds: 1, nanoseconds: 1))
+            try more.write(to: world.path("more"))
+            let push = ["push", world.path("more"), "--to", "q"] + store
+            expectNoSpace(try world.run(push))
+            TreeModel.expect(try world.fetched("p", store), workspace.model, "what was there")
+            #expect(try world.history("q", store).isEmpty)
+            try disk.grow(megabytes: 80)
+            try world.succeed(push)
+            TreeModel.expect(try world.fetched("q", store, into: "q"), more, "with room")
+            TreeModel.expect(try world.fetched("p", store), workspace.model, "still there")
+            if road == .server { #expect(world.stopServer(SIGTERM)?.status == 0) }
+        }
+    }
+
+    @Test func `a fetch onto a full disk says so, and goes on once there is room`() async throws {
+        try await onThread {
+            let world = try ProcessWorld()
+            let workspace = try SmallWorkspace(world.path("work"), seed: 1)
+            try world.succeed(["push", workspace.directory, "--to", "p"] + world.local)
+            let disk = try SmallDisk(world.path("copy"), megabytes: 1)
+            let fetch = ["fetch", "p", world.path("copy")] + world.local
+            expectNoSpace(try world.run(fetch))
+            try disk.grow(megabytes: 40)
+            try world.succeed(fetch)
+            TreeModel.expect(
+                try TreeModel(reading: world.path("copy")), workspace.model, "with room")
+        }
+    }
+}
+
+/// Bytes that a test can make again.
+enum SeededBytes {
+    static func make(seed: UInt64, count: Int) -> [UInt8] {
+        var generator = SeededGenerator(seed: seed)
+        return generator.bytes(count)
+    }
+}
