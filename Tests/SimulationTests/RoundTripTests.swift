@@ -56,11 +56,7 @@ import Testing
             try model.write(to: world.path("work"))
             try world.succeed(["push", world.path("work"), "--to", "p"] + world.local)
             let updated = try world.fetched("p", world.local)
-            withKnownIssue(
-                "DirectoryInspector.inspectLink compares the target alone", isIntermittent: true
-            ) {
-                TreeModel.expect(updated, model, "a link's time")
-            }
+            TreeModel.expect(updated, model, "a link's time")
         }
     }
 
