@@ -6,8 +6,8 @@ import CASTree
 /// Finds out whether a snapshot is here whole, and records what it found to be.
 ///
 /// The presence of a Directory says nothing of its members: each is looked up, down to directories that
-/// a transaction before this one found whole. Attributes are walked along; a state under the digest of
-/// an attributes message says that those below it are here too.
+/// a transaction before this one found whole. Attributes are walked along; a state under the key of a
+/// directory and its attributes says that those below are here too and belong to each other.
 struct Completeness {
     /// What is not here.
     struct Missing {
@@ -28,6 +28,11 @@ struct Completeness {
     private struct Pair: Hashable {
         let directory: Digest
         let attributes: Digest?
+
+        /// Under which it is recorded that both are whole; nil without attributes.
+        var key: Digest? {
+            attributes.map { Digest.of(directory.bytes + $0.bytes) }
+        }
     }
 
     /// What is remembered of a directory while those below it are looked at: names, which may be very
@@ -134,7 +139,7 @@ struct Completeness {
     private mutating func enter(_ pair: Pair) throws {
         guard visited.insert(pair).inserted else { return }
         var isWhole = try state(pair.directory) != nil
-        let hasAttributes = try pair.attributes.map { try state($0) != nil } ?? true
+        let hasAttributes = try pair.key.map { try state($0) != nil } ?? true
         if isWhole, hasAttributes { return }
         guard stack.count < limits.treeDepth else {
             throw CASError(
@@ -238,9 +243,12 @@ struct Completeness {
         }
         let state = TreeState(totals: totals, depth: depth + 1)
         if isWhole, known[level.pair.directory] == nil { add(level.pair.directory, state) }
-        guard let digest = level.pair.attributes, let attributes = level.attributes else { return }
-        for child in attributes where try self.state(child) == nil { return }
-        if known[digest] == nil { add(digest, state) }
+        guard let key = level.pair.key, let attributes = level.attributes else { return }
+        for child in zip(level.children, attributes) {
+            let below = Pair(directory: child.0, attributes: child.1).key
+            if try below.map({ try self.state($0) == nil }) ?? true { return }
+        }
+        if known[key] == nil { add(key, state) }
     }
 
     private mutating func add(_ digest: Digest, _ state: TreeState) {

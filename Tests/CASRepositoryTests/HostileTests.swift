@@ -159,6 +159,32 @@ struct HostileTests {
         #expect(try code { try store.repository.upload(output, push, stream: 1) } == .dataLoss)
     }
 
+    @Test func `refuses a snapshot whose attributes belong to another tree`() throws {
+        let store = try TestStore()
+        let records = try SampleRecords(store.repository.chunker)
+        let first = try SampleTree.random(61)
+        var folder = first.folder
+        folder.files["one more"] = SampleFolder.File(content: [1, 2, 3])
+        let second = try SampleTree(folder)
+        // Both are here whole, each with its own.
+        try store.repository.push(first, to: "first")
+        try store.repository.push(second, to: "second")
+        for attributes in [second.snapshot.attributes, first.snapshot.tree] {
+            let crossed = Snapshot(
+                tree: first.snapshot.tree, attributes: attributes, stableAttributes: nil,
+                totals: first.snapshot.totals)
+            let output = ReusableBuffer()
+            try records.append(.snapshot, crossed.digest, crossed.encode(), to: output)
+            let push = try TestPush("crossed")
+            let error = try code {
+                _ = try store.repository.commit(push, crossed.digest, output)
+            }
+            #expect(error != nil)
+            #expect(
+                try store.repository.ref(try RefName("crossed"), domain: .standard) == nil)
+        }
+    }
+
     @Test func `refuses a snapshot with other totals and a file of another size`() throws {
         let store = try TestStore()
         let tree = try SampleTree.random(5)
