@@ -61,8 +61,9 @@ struct PushCommand: ParsableCommand {
         ) {
             store in
             let ref = try PushTarget.choose(target, root: root, store: store)
-            var options = PushOptions(
-                directory: root, ref: ref.value, workers: WorkerGroup.processorCount)
+            // While one waits for the server to take what it sent, another hashes and compresses.
+            let workers = WorkerGroup.processorCount * (store.connection.isLocal ? 1 : 2)
+            var options = PushOptions(directory: root, ref: ref.value, workers: workers)
             options.scan = selection.options(settings)
             options.cachePath = try Workspace.cachePath(of: root, settings: settings)
             options.precondition = precondition
