@@ -2,6 +2,16 @@
 package struct Limits: Sendable {
     /// Bytes of a request body at most; larger transfers take several requests.
     package var requestBytes = 32 << 20
+    /// Bytes of the body of a request about one ref, plan or token at most; needs no other memory.
+    package var smallRequestBytes = 128 << 10
+    /// Nanoseconds without a byte after which a body that is on its way is given up.
+    package var bodyStallNanoseconds: UInt64 = 30 * 1_000_000_000
+    /// Bytes of a body that have to come in a second, after twice that time.
+    package var bodyBytesPerSecond = 4096
+    /// Nanoseconds after which a client that takes no byte of its answer is given up.
+    package var answerStallNanoseconds: UInt64 = 60 * 1_000_000_000
+    /// Bytes of all pieces of answers that clients did not take yet at most.
+    package var answerBytes = 128 << 20
     /// Bytes of new data a push sends along without asking first.
     package var unaskedBytes = 4 << 20
     /// Digests in one existence question at most.

@@ -6,11 +6,16 @@ import Hummingbird
 import NIOCore
 
 extension Route {
-    /// Whether the request has a body that has to be read.
-    var hasBody: Bool {
+    /// Bytes that the body may have; nil for a request without one.
+    func bodyBytes(_ limits: Limits) -> Int? {
         switch self {
-        case .missing, .upload, .commit, .plan, .blobs, .moveRef, .removeRef, .createToken: true
-        default: false
+        case .upload, .commit: limits.requestBytes
+        case .missing, .blobs:
+            // The digests and what surrounds them.
+            min(limits.requestBytes, limits.digestsPerRequest * Digest.byteCount + 1024)
+        case .plan, .moveRef, .removeRef, .createToken:
+            min(limits.requestBytes, limits.smallRequestBytes)
+        default: nil
         }
     }
 }
@@ -18,7 +23,8 @@ extension Route {
 /// Answers to requests without a body.
 extension Door {
     func answer(
-        _ route: Route, _ query: Query, _ rights: Rights, _ request: Request, _ context: Context
+        _ route: Route, _ query: Query, _ rights: Rights, _ request: Request,
+        _ context: Context
     ) async throws -> Response {
         let limit =
             query["limit"].flatMap { Int($0) } ?? repository.configuration.limits.listingEntries
@@ -34,27 +40,22 @@ extension Door {
             return Response(status: .noContent)
         case .planTree(let plan):
             return stream(
-                "tree",
-                try await blocking { try repository.treeRecords(plan: plan, domain: domain) },
-                context)
+                "tree", context,
+                try await blocking { try repository.treeRecords(plan: plan, domain: domain) })
         case .planData(let plan, let share, let count):
             return stream(
-                "data",
+                "data", context,
                 try await blocking {
                     try repository.dataRecords(plan: plan, share: share, of: count, domain: domain)
-                }, context)
+                })
         case .blob(let digest): return try await blob(digest, request, context)
         case .refs:
-            let page = try await blocking {
-                try repository.refPage(
-                    prefix: query["prefix"] ?? "", after: query["after"] ?? "", limit: limit,
-                    domain: domain)
-            }
-            // What may not be read is not listed; the place where the next page begins is kept.
             return Door.message(
-                RefPage(
-                    entries: page.entries.filter { rights.allows(.read, $0.name.name) },
-                    next: page.next))
+                try await blocking {
+                    try refPage(
+                        rights, prefix: query["prefix"] ?? "", after: query["after"] ?? "",
+                        limit: limit)
+                })
         case .ref(let name):
             guard let entry = try await blocking({ try repository.ref(name, domain: domain) })
             else {
@@ -85,7 +86,7 @@ extension Door {
 /// Answers to requests with a body.
 extension Door {
     func answer(
-        _ route: Route, _ query: Query, _ rights: Rights, _ context: Context, body: ReusableBuffer
+        _ route: Route, _ query: Query, _ rights: Rights, body: ReusableBuffer, _ context: Context
     ) async throws -> Response {
         switch route {
         case .missing(let push):
@@ -116,11 +117,11 @@ extension Door {
                 })
         case .blobs:
             return stream(
-                "blobs",
+                "blobs", context,
                 try await blocking {
                     let list = try Door.decode(DigestList.self, body)
                     return try repository.blobRecords(list.digests, domain: domain)
-                }, context)
+                })
         case .moveRef(let name):
             return Door.message(
                 try await blocking {

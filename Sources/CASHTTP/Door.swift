@@ -7,13 +7,24 @@ import Logging
 import NIOCore
 package import NIOPosix
 
+/// Where a request comes from, as far as it says.
+package struct RequestOrigin: Sendable {
+    /// The token that it carries.
+    package var token: String?
+    /// The host that it names.
+    package var host: String?
+    /// Whether something between the client and this server passed it on.
+    package var isForwarded: Bool
+}
+
 /// Who may do what; decided by the composition.
 package protocol AccessControl: Sendable {
-    /// The rights of a request; throws `unauthenticated` for a wrong token, `permissionDenied` for a host
-    /// name that must not be used. Blocks.
-    func scopes(token: String?, host: String?) throws -> [TokenScope]
-    /// Throws `permissionDenied` for a host name that must not be used without a token.
-    func check(host: String?) throws
+    /// The rights of a request; throws `unauthenticated` for a wrong token, `permissionDenied` for what
+    /// must not be asked without one. Blocks.
+    func scopes(_ origin: RequestOrigin) throws -> [TokenScope]
+    /// Throws `permissionDenied` for what must not be asked without a valid token, though it needs no
+    /// rights. Blocks.
+    func check(_ origin: RequestOrigin) throws
 }
 
 /// The native protocol over HTTP: translates requests into calls of the repository and decides nothing.
@@ -25,8 +36,10 @@ package struct Door: HTTPResponder {
     let metrics: ServerMetrics
     let pool: NIOThreadPool
     let publicURL: String
-    let gate: BodyGate
-    let buffers = BodyBuffers()
+    let bodies: MemoryGate
+    let answers: MemoryGate
+    let openAnswers = OpenAnswers()
+    let buffers = BufferPool()
     let domain = Domain.standard
 
     /// A door of a repository; blocking calls run on `pool`.
@@ -39,7 +52,9 @@ package struct Door: HTTPResponder {
         self.metrics = metrics
         self.pool = pool
         self.publicURL = publicURL
-        gate = BodyGate(bytes: max(bodyBytes, repository.configuration.limits.requestBytes))
+        let limits = repository.configuration.limits
+        bodies = MemoryGate(bytes: bodyBytes, reserve: limits.requestBytes)
+        answers = MemoryGate(bytes: limits.answerBytes)
     }
 
     package func respond(to request: Request, context: Context) async throws -> Response {
@@ -86,13 +101,12 @@ package struct Door: HTTPResponder {
         _ route: Route, _ query: Query, _ request: Request, _ context: Context,
         _ received: inout Int
     ) async throws -> Response {
-        let token = try Door.token(request)
-        let host = request.head.authority
+        let origin = try Door.origin(request)
         switch route {
         case .health: return Door.text("ok\n")
         case .readiness, .metrics:
             // Open to probes and scrapers, but not to a web page under a name of its own.
-            if token == nil { try access.check(host: host) }
+            try await blocking { try access.check(origin) }
         default: break
         }
         switch route {
@@ -102,61 +116,44 @@ package struct Door: HTTPResponder {
             }
             return Door.text("ready\n")
         case .metrics:
-            let waiting = await gate.waitingCount
+            let waiting = bodies.waitingCount
             return Door.text(
                 try await blocking { metrics.text(repository, waitingBodies: waiting) })
         default: break
         }
-        let rights = Rights(try await blocking { try access.scopes(token: token, host: host) })
+        let rights = Rights(try await blocking { try access.scopes(origin) })
         // Refused before a body is read: rights, sizes, and what the query says of the ref.
         try rights.check(route, query)
-        guard route.hasBody else { return try await answer(route, query, rights, request, context) }
+        let limits = repository.configuration.limits
+        guard let limit = route.bodyBytes(limits) else {
+            return try await answer(route, query, rights, request, context)
+        }
         let declared = request.headers[.contentLength].flatMap { Int($0) }
-        let limit = repository.configuration.limits.requestBytes
-        let size = declared ?? limit
-        guard size <= limit else { throw Door.tooLarge(limit) }
-        await gate.acquire(size)
+        if let declared, declared > limit { throw IncomingBody.tooLarge(limit) }
         context.askForBody(request)
-        let buffer = buffers.take()
+        let body = IncomingBody(
+            declared: declared, limit: limit, limits: limits, gate: bodies, pool: buffers)
+        defer { body.end() }
         do {
-            try await read(request, into: buffer, at: size)
-            received = buffer.count
-            let response = try await answer(route, query, rights, context, body: buffer)
-            buffers.give(buffer)
-            await gate.release(size)
-            return response
-        } catch {
-            buffers.give(buffer)
-            await gate.release(size)
+            try await body.receive(request, context.channel)
+        } catch let error as SlowBody {
+            // Nothing more is read; who goes on sending learns of it when the connection ends.
+            context.closeSoon()
             throw error
         }
+        received = body.buffer.count
+        return try await answer(route, query, rights, body: body.buffer, context)
     }
 
-    private func read(
-        _ request: Request, into buffer: ReusableBuffer, at most: Int
-    ) async throws {
-        do {
-            for try await piece in request.body {
-                guard buffer.count + piece.readableBytes <= most else {
-                    throw Door.tooLarge(repository.configuration.limits.requestBytes)
-                }
-                piece.withUnsafeReadableBytes { buffer.append($0) }
-            }
-        } catch let error as CASError {
-            throw error
-        } catch {
-            // The sender went away, or sent what is not HTTP; nobody may be left to read the answer.
-            throw CASError(.cancelled, "the request ended before its body did", cause: error)
-        }
-        if let declared = request.headers[.contentLength].flatMap({ Int($0) }),
-            buffer.count < declared
-        {
-            throw CASError(.cancelled, "the request ended before its body did")
-        }
-    }
+    /// Headers by which something between a client and a server says that it is there.
+    private static let forwarding = [
+        "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via",
+    ].compactMap { HTTPField.Name($0) }
 
-    private static func tooLarge(_ limit: Int) -> CASError {
-        CASError(.resourceExhausted, "a request may have at most \(ByteCount.text(UInt64(limit)))")
+    private static func origin(_ request: Request) throws -> RequestOrigin {
+        RequestOrigin(
+            token: try token(request), host: request.head.authority,
+            isForwarded: forwarding.contains { request.headers.contains($0) })
     }
 
     private static func token(_ request: Request) throws -> String? {

@@ -6,7 +6,7 @@ import NIOHTTPTypes
 /// What the door knows of a request beside the request: its connection.
 package struct DoorContext: RequestContext {
     package var coreContext: CoreRequestContextStorage
-    private let channel: any Channel
+    let channel: any Channel
 
     package init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
@@ -21,12 +21,26 @@ package struct DoorContext: RequestContext {
             HTTPResponsePart.head(HTTPResponse(status: .continue)), promise: nil)
     }
 
-    /// Waits until the connection has taken over what was written before.
+    /// Sends a piece of an answer and returns once the client's machine took it all.
     ///
-    /// A write from another thread returns as soon as it is queued for the connection's event loop, and
-    /// only the loop finds that the reader is slow: without this a stream runs ahead of a busy loop by as
-    /// much as it can read meanwhile, on every connection.
-    func settleWrites() async throws {
-        try await channel.eventLoop.submit {}.get()
+    /// The connection ends where that takes too long, so that a client that stands still does not keep
+    /// the memory from others.
+    func send(_ piece: ByteBuffer, _ stallNanoseconds: UInt64) async throws {
+        let channel = channel
+        let stall = channel.eventLoop.scheduleTask(
+            in: .nanoseconds(Int64(clamping: stallNanoseconds))
+        ) { channel.close(promise: nil) }
+        defer { stall.cancel() }
+        try await withTaskCancellationHandler {
+            try await channel.writeAndFlush(HTTPResponsePart.body(piece)).get()
+        } onCancel: {
+            channel.close(promise: nil)
+        }
+    }
+
+    /// Ends the connection once the answer had time to leave.
+    func closeSoon() {
+        let channel = channel
+        channel.eventLoop.scheduleTask(in: .seconds(2)) { channel.close(promise: nil) }
     }
 }

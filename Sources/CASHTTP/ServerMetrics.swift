@@ -24,8 +24,17 @@ package final class ServerMetrics: Sendable {
     private let doors = Mutex<[String: Door]>([:])
     private let active = Atomic<Int>(0)
 
-    /// Nothing counted yet.
-    package init() {}
+    /// What the store held when somebody looked last, as that takes a look at every ref.
+    private struct Usage {
+        var report: UsageReport?
+        var since: ContinuousClock.Instant?
+        var isBeingMade = false
+    }
+    private let usage = Mutex(Usage())
+    private let usageAge: Duration
+
+    /// Nothing counted yet; what the store holds is looked at again when it is so old.
+    package init(usageAge: Duration = .seconds(15)) { self.usageAge = usageAge }
 
     func begin() { active.add(1, ordering: .relaxed) }
     func end() { active.subtract(1, ordering: .relaxed) }
@@ -68,8 +77,23 @@ package final class ServerMetrics: Sendable {
             "cas_http_active_requests", "Requests being answered.",
             UInt64(max(0, active.load(ordering: .relaxed))))
         page.gauge("cas_http_waiting_bodies", "Bodies that wait for memory.", UInt64(waitingBodies))
-        page.add(repository)
+        page.add(repository, usage(of: repository))
         return page.text
+    }
+
+    /// What the store holds, of a moment ago; nil where that is not known yet.
+    private func usage(of repository: Repository) -> UsageReport? {
+        let known = usage.withLock { usage -> (report: UsageReport?, isMade: Bool) in
+            let isOld = usage.since.map { .now - $0 >= usageAge } ?? true
+            guard isOld, !usage.isBeingMade else { return (usage.report, false) }
+            usage.isBeingMade = true
+            return (usage.report, true)
+        }
+        guard known.isMade else { return known.report }
+        // A store that can not be read leaves these lines out; the page is for the others too.
+        let report = try? repository.usage(domain: .standard)
+        usage.withLock { $0 = Usage(report: report, since: .now) }
+        return report
     }
 
     private struct Page {
@@ -123,7 +147,7 @@ package final class ServerMetrics: Sendable {
             counter("cas_object_failures_total", "Calls that failed.", objects.failures)
         }
 
-        mutating func add(_ repository: Repository) {
+        mutating func add(_ repository: Repository, _ usage: UsageReport?) {
             let counters = repository.counters
             gauge("cas_pushes_active", "Pushes in progress.", UInt64(repository.activePushes))
             gauge("cas_commits_waiting", "Commits in the queue.", UInt64(repository.waitingCommits))
@@ -138,7 +162,7 @@ package final class ServerMetrics: Sendable {
             counter("cas_digests_present_total", "Of these, there already.", counters.present)
             counter("cas_records_quarantined_total", "Damaged records.", counters.quarantined)
             addObjects(repository)
-            guard let usage = try? repository.usage(domain: .standard) else { return }
+            guard let usage else { return }
             gauge("cas_refs", "Refs.", usage.refs)
             gauge("cas_packs", "Packs.", usage.packs)
             gauge("cas_stored_bytes", "Bytes of all packs.", usage.storedBytes)

@@ -6,7 +6,7 @@ import NIOCore
 
 /// Errors as this door answers them: one exhaustive table.
 ///
-/// One code has two: `resourceExhausted` is 413 where a request asks for too much, and 507 where the
+/// Two codes have two: `deadlineExceeded` is 408 where the request itself was too slow; `resourceExhausted` is 413 where a request asks for too much, and 507 where the
 /// server's machine refuses (a full disk); only the latter names a file.
 package enum StatusTable {
     /// The status of an error.
@@ -35,6 +35,10 @@ package enum StatusTable {
     private static func known(_ error: any Error) -> CASError {
         switch error {
         case let error as CASError: error
+        case is SlowBody:
+            CASError(
+                .deadlineExceeded, "the body of the request came too slowly",
+                hint: "the connection to the server is slow or broken; try again")
         case is CancellationError:
             CASError(.unavailable, "the server is being stopped", hint: "try again in a moment")
         default: CASError(.internalError, "the server failed", hint: "its log says why")
@@ -60,7 +64,8 @@ package enum StatusTable {
             body = ByteBuffer(string: text)
         }
         return Response(
-            status: .init(code: status(known), reasonPhrase: ""), headers: headers,
+            status: .init(code: error is SlowBody ? 408 : status(known), reasonPhrase: ""),
+            headers: headers,
             body: ResponseBody(byteBuffer: body))
     }
 }

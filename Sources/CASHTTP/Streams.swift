@@ -5,37 +5,62 @@ import CASWire
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import Synchronization
+
+/// How many streams are open, and how much each should take at a time.
+///
+/// A thousand clients that stand still leave room in the budget for others.
+final class OpenAnswers: Sendable {
+    private let count = Atomic<Int>(0)
+
+    func begin() { count.add(1, ordering: .relaxed) }
+    func end() { count.subtract(1, ordering: .relaxed) }
+
+    /// Bytes that one of them should take at a time.
+    var pieceBytes: Int {
+        switch count.load(ordering: .relaxed) {
+        case ...16: 1 << 20
+        case ...64: 256 << 10
+        default: 64 << 10
+        }
+    }
+}
+
+/// Bytes to send, in buffers of their own, so that each is freed as soon as it was sent.
+struct AnswerPiece: Sendable {
+    private static let sliceBytes = 256 << 10
+    var slices: [ByteBuffer] = []
+    /// Whether nothing follows it.
+    var isLast = false
+
+    init(_ bytes: UnsafeRawBufferPointer, isLast: Bool = false) {
+        slices = stride(from: 0, to: bytes.count, by: AnswerPiece.sliceBytes).map {
+            ByteBuffer(bytes: bytes[$0..<min($0 + AnswerPiece.sliceBytes, bytes.count)])
+        }
+        self.isLast = isLast
+    }
+
+    /// Nothing more.
+    init() { isLast = true }
+}
 
 /// Answers that are streams.
+///
+/// A stream holds memory only from when it reads a piece until the client took it, and waits for that
+/// memory: a thousand clients that are slow or wait cost little more than few.
 extension Door {
     /// A stream of records.
     ///
     /// What goes wrong once it has begun becomes a `failure` record.
-    func stream(_ door: String, _ source: any RecordSource, _ context: Context) -> Response {
+    func stream(_ door: String, _ context: Context, _ source: any RecordSource) -> Response {
         let body = ResponseBody { writer in
-            while true {
-                let piece: ByteBuffer? = try await blocking {
-                    // Given back before the piece is sent: a slow reader costs the piece alone.
-                    let buffer = buffers.take()
-                    defer { buffers.give(buffer) }
-                    do {
-                        guard try source.next(into: buffer) else { return nil }
-                    } catch {
-                        buffer.removeAll()
-                        let known =
-                            error as? CASError ?? CASError(.internalError, "the server failed")
-                        RecordCoding.append(
-                            kind: .failure, digest: .zero, payload: WireError(known).encode(),
-                            to: buffer)
-                    }
-                    return ByteBuffer(bytes: buffer.bytes)
-                }
-                guard let piece else { break }
-                metrics.count(door: door, sent: piece.readableBytes)
-                let isFailure = Door.isFailure(piece)
-                try await writer.write(piece)
-                try await context.settleWrites()
-                if isFailure { break }
+            openAnswers.begin()
+            defer { openAnswers.end() }
+            var isLast = false
+            while !isLast {
+                let wanted = openAnswers.pieceBytes
+                guard let size = source.size(ofNext: wanted) else { break }
+                isLast = try await send(door, context, size) { try piece(of: source, wanted) }
             }
             try await writer.finish(nil)
         }
@@ -43,10 +68,39 @@ extension Door {
             status: .ok, headers: [.contentType: WireProtocol.recordsMediaType], body: body)
     }
 
-    private static func isFailure(_ piece: ByteBuffer) -> Bool {
-        piece.withUnsafeReadableBytes {
-            $0.count > 5 && $0[5] == RecordKind.failure.rawValue
+    /// The next piece; what goes wrong is a piece too, unless a record was begun.
+    private func piece(of source: any RecordSource, _ bytes: Int) throws -> AnswerPiece {
+        let buffer = buffers.take()
+        defer { buffers.give(buffer) }
+        do {
+            _ = try source.next(into: buffer, about: bytes)
+            return AnswerPiece(buffer.bytes)
+        } catch  where !source.isWithinRecord {
+            buffer.removeAll()
+            let known = error as? CASError ?? CASError(.internalError, "the server failed")
+            RecordCoding.append(
+                kind: .failure, digest: .zero, payload: WireError(known).encode(), to: buffer)
+            return AnswerPiece(buffer.bytes, isLast: true)
         }
+    }
+
+    /// Reads a piece once there is memory for it, and sends it; returns whether it is the last.
+    private func send(
+        _ door: String, _ context: Context, _ size: Int,
+        _ read: @escaping @Sendable () throws -> AnswerPiece
+    ) async throws -> Bool {
+        let size = min(size, repository.configuration.limits.answerBytes)
+        let loan = answers.loan()
+        try await answers.acquire(size, for: loan)
+        defer { answers.end(loan, size) }
+        guard context.channel.isActive else { throw ChannelError.ioOnClosedChannel }
+        var piece = try await blocking(read)
+        metrics.count(door: door, sent: piece.slices.reduce(0) { $0 + $1.readableBytes })
+        piece.slices.reverse()
+        while let slice = piece.slices.popLast() {
+            try await context.send(slice, repository.configuration.limits.answerStallNanoseconds)
+        }
+        return piece.isLast
     }
 
     /// The content of one blob, or a range of it (RFC 9110, 14: one range of bytes).
@@ -77,15 +131,16 @@ extension Door {
             let cursor = try await blocking {
                 try repository.blobCursor(digest, wanted, domain: domain)
             }
-            while true {
-                let piece = try await blocking {
-                    var buffer = ByteBuffer()
-                    return try cursor.next { buffer.writeBytes($0) } ? buffer : nil
+            openAnswers.begin()
+            defer { openAnswers.end() }
+            let size = cursor.pieceBytes
+            var isLast = false
+            while !isLast {
+                isLast = try await send("blobs", context, size) {
+                    var piece = AnswerPiece()
+                    _ = try cursor.next { piece = AnswerPiece($0) }
+                    return piece
                 }
-                guard let piece else { break }
-                metrics.count(door: "blobs", sent: piece.readableBytes)
-                try await writer.write(piece)
-                try await context.settleWrites()
             }
             try await writer.finish(nil)
         }

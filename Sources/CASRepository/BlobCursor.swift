@@ -20,6 +20,11 @@ package final class BlobCursor: Sendable {
         self.range = range
     }
 
+    /// Bytes of the largest piece.
+    package var pieceBytes: Int {
+        terms.reduce(0) { max($0, $1.length) }
+    }
+
     /// Calls `body` with the next piece, which was checked against its digest; false at the end.
     package func next(_ body: (UnsafeRawBufferPointer) throws -> Void) throws -> Bool {
         guard let (term, part) = advance() else { return false }

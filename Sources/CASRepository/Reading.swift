@@ -19,8 +19,11 @@ extension Repository {
             guard let location = try pending ?? reader.location(of: digest, domain: domain),
                 location.kind.isKeyedByPayload
             else { return nil }
-            let records = try RecordReader(files: files, catalog: reader, limits: limits)
-            return try body(try records.payload(digest, location))
+            return try recordBuffers.with { buffers in
+                let records = try RecordReader(
+                    files: files, catalog: reader, limits: limits, buffers: buffers)
+                return try body(try records.payload(digest, location))
+            }
         }
     }
 

@@ -5,6 +5,48 @@ import CASCore
 import CASPack
 import Synchronization
 
+/// What reading a record takes: two buffers and a decompressor.
+///
+/// One thread at a time.
+final class RecordBuffers: Sendable {
+    let stored = ReusableBuffer(capacity: 64 << 10)
+    let raw = ReusableBuffer(capacity: 64 << 10)
+    let decompressor: Decompressor
+
+    init() throws { decompressor = try Decompressor() }
+}
+
+/// Such buffers, kept from record to record.
+final class RecordBuffersPool: Sendable {
+    private static let kept = 8
+    private static let keptBytes = 4 << 20
+    private struct State {
+        var free: [RecordBuffers] = []
+        var made = 0
+    }
+    private let state = Mutex(State())
+
+    /// How many were made so far, for tests.
+    var made: Int { state.withLock { $0.made } }
+
+    /// Lends buffers to `body`.
+    func with<Result>(_ body: (RecordBuffers) throws -> Result) throws -> Result {
+        let kept = state.withLock { state in
+            if state.free.isEmpty { state.made += 1 }
+            return state.free.popLast()
+        }
+        let buffers = try kept ?? RecordBuffers()
+        defer {
+            if buffers.stored.capacity + buffers.raw.capacity <= RecordBuffersPool.keptBytes {
+                state.withLock { state in
+                    if state.free.count < RecordBuffersPool.kept { state.free.append(buffers) }
+                }
+            }
+        }
+        return try body(buffers)
+    }
+}
+
 /// Reads single records of packs and checks them.
 ///
 /// One thread at a time: it keeps buffers.
@@ -12,17 +54,17 @@ final class RecordReader {
     private let files: PackFiles
     private let catalog: any CatalogReader
     private let limits: Limits
-    private let stored = ReusableBuffer(capacity: 64 << 10)
-    private let raw = ReusableBuffer(capacity: 64 << 10)
-    private let decompressor: Decompressor
+    private let buffers: RecordBuffers
     /// Where the pack of the last record ends, if that is too early.
     private var packEnd: UInt64?
 
-    init(files: PackFiles, catalog: any CatalogReader, limits: Limits) throws {
+    init(
+        files: PackFiles, catalog: any CatalogReader, limits: Limits, buffers: RecordBuffers? = nil
+    ) throws {
         self.files = files
         self.catalog = catalog
         self.limits = limits
-        decompressor = try Decompressor()
+        self.buffers = try buffers ?? RecordBuffers()
     }
 
     /// The decoded payload of a record, lent until the next call; throws `dataLoss` and reports the
@@ -43,20 +85,20 @@ final class RecordReader {
         let record = try record(digest, location)
         let header = record.header
         if header.codec == .raw { return record.payload }
-        raw.resize(to: header.rawLength)
-        try decompressor.decode(
+        buffers.raw.resize(to: header.rawLength)
+        try buffers.decompressor.decode(
             record.payload, codec: header.codec, rawLength: header.rawLength,
-            into: raw.mutableBytes)
-        return raw.bytes
+            into: buffers.raw.mutableBytes)
+        return buffers.raw.bytes
     }
 
     /// The whole record, lent until the next call; throws `dataLoss` if it is damaged.
     private func record(_ digest: Digest, _ location: BlobLocation) throws -> RecordView {
         let length =
             RecordHeader.byteCount + Int(location.storedLength) + RecordHeader.trailerByteCount
-        stored.resize(to: length)
+        buffers.stored.resize(to: length)
         let count = try files.read(
-            location.pack, at: location.offset, into: stored.mutableBytes
+            location.pack, at: location.offset, into: buffers.stored.mutableBytes
         ) { try catalog.pack(location.pack) }
         guard let count else {
             throw CASError(.dataLoss, "a pack of the store is gone", digest: digest)
@@ -65,7 +107,7 @@ final class RecordReader {
             packEnd = location.offset + UInt64(count)
             throw CASError(.dataLoss, "a pack of the store is cut short", digest: digest)
         }
-        let record = try RecordCoding.decode(stored.bytes, limits: limits)
+        let record = try RecordCoding.decode(buffers.stored.bytes, limits: limits)
         guard record.header.digest == digest else {
             throw CASError(
                 .dataLoss, "a record of the store is not where it should be", digest: digest)

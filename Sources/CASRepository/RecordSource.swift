@@ -8,54 +8,125 @@ import Synchronization
 
 /// A stream of records in pieces; the last record is an `end`, or a `failure` that says why not.
 ///
-/// One thread at a time takes pieces from it.
+/// One thread at a time takes pieces from it. Between two pieces it holds no bytes of them.
 package protocol RecordSource: AnyObject, Sendable {
-    /// Empties `buffer` and fills it with whole records, about 512 KiB; false once nothing is left.
-    func next(into buffer: ReusableBuffer) throws -> Bool
+    /// Bytes of the next piece where it is to be about so large; nil once nothing is left.
+    func size(ofNext bytes: Int) -> Int?
+    /// Empties `buffer` and fills it with whole records, about so many bytes, or with so many bytes of
+    /// a larger record; false once nothing is left.
+    func next(into buffer: ReusableBuffer, about bytes: Int) throws -> Bool
+    /// Whether the last piece ended in the middle of a record, so that nothing else can follow.
+    var isWithinRecord: Bool { get }
+}
+
+extension RecordSource {
+    /// The same with about 1 MiB.
+    package func next(into buffer: ReusableBuffer) throws -> Bool {
+        try next(into: buffer, about: 1 << 20)
+    }
+}
+
+/// The records of a stream in their order, shared with the plan that they are of.
+struct RecordSequence: Sendable {
+    typealias Item = (digest: Digest, location: BlobLocation)
+
+    /// A place in it: a unit, and how many of its records are behind.
+    struct Position: Equatable, Sendable {
+        fileprivate var unit: Int
+        fileprivate var record = 0
+    }
+    private let messages: [Item]
+    private let units: ArraySlice<FetchPlan.Unit>
+    private let chunks: [Item]
+
+    /// Messages of trees.
+    init(messages: [Item]) {
+        self.messages = messages
+        units = []
+        chunks = []
+    }
+
+    /// Some of the units of a plan whose chunks these are.
+    init(units: ArraySlice<FetchPlan.Unit>, chunks: [Item]) {
+        messages = []
+        self.units = units
+        self.chunks = chunks
+    }
+
+    var start: Position { Position(unit: units.startIndex) }
+
+    /// The record at a place, which moves behind it; nil at the end.
+    func next(_ position: inout Position) -> Item? {
+        if units.isEmpty {
+            guard position.unit < messages.count else { return nil }
+            defer { position.unit += 1 }
+            return messages[position.unit]
+        }
+        guard position.unit < units.endIndex else { return nil }
+        let unit = units[position.unit]
+        let record = position.record
+        position.record += 1
+        if record == unit.chunks.count { position = Position(unit: position.unit + 1) }
+        return record == 0
+            ? (unit.digest, unit.first) : chunks[unit.chunks.lowerBound + record - 1]
+    }
 }
 
 /// Serves records of packs as they are stored, neighbours in one read, each checked on the way.
 final class PackRecordSource: RecordSource {
-    private static let pieceBytes: UInt64 = 1 << 19
-
     private struct State {
-        var next = 0
+        var position: RecordSequence.Position
+        /// How much of the record there was given out.
+        var offset = 0
+        var hasBegun = false
         var isEnded = false
     }
     private let repository: Repository
     private let prefix: [UInt8]
-    private let items: [(digest: Digest, location: BlobLocation)]
+    private let records: RecordSequence
     private let domain: Domain
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     /// A source of `prefix`, which holds whole records, and then of these stored records.
     init(
-        _ repository: Repository, prefix: [UInt8] = [],
-        items: [(digest: Digest, location: BlobLocation)], domain: Domain
+        _ repository: Repository, prefix: [UInt8] = [], records: RecordSequence, domain: Domain
     ) {
         self.repository = repository
         self.prefix = prefix
-        self.items = items
+        self.records = records
         self.domain = domain
+        state = Mutex(State(position: records.start))
     }
 
-    func next(into buffer: ReusableBuffer) throws -> Bool {
+    var isWithinRecord: Bool { state.withLock { $0.offset > 0 } }
+
+    func size(ofNext bytes: Int) -> Int? {
+        state.withLock { state in
+            guard !state.isEnded else { return nil }
+            let piece = piece(state, bytes)
+            let size =
+                piece.part?.count
+                ?? piece.items.reduce(0) { $0 + Int($1.location.recordBytes) }
+            let end = piece.isEnd ? RecordHeader.byteCount + RecordHeader.trailerByteCount : 0
+            return size + end + (state.hasBegun ? 0 : prefix.count)
+        }
+    }
+
+    func next(into buffer: ReusableBuffer, about bytes: Int) throws -> Bool {
         buffer.removeAll()
         return try state.withLock { state in
             guard !state.isEnded else { return false }
-            if state.next == 0 { buffer.append(prefix) }
-            var end = state.next
-            var bytes: UInt64 = 0
-            while end < items.count,
-                end == state.next
-                    || bytes + items[end].location.recordBytes <= PackRecordSource.pieceBytes
-            {
-                bytes += items[end].location.recordBytes
-                end += 1
+            if !state.hasBegun { buffer.append(prefix) }
+            let piece = piece(state, bytes)
+            if let part = piece.part, let item = piece.items.first {
+                try read(part, of: item, into: buffer)
+            } else {
+                try read(piece.items, into: buffer)
             }
-            if end > state.next { try read(state.next..<end, into: buffer) }
-            state.next = end
-            if end == items.count {
+            state.position = piece.position
+            state.offset = piece.offset
+            state.hasBegun = true
+            if piece.isEnd {
                 RecordCoding.appendMark(kind: .end, to: buffer)
                 state.isEnded = true
             }
@@ -64,43 +135,109 @@ final class PackRecordSource: RecordSource {
         }
     }
 
-    private func read(_ range: Range<Int>, into buffer: ReusableBuffer) throws {
-        var first = range.lowerBound
-        while first < range.upperBound {
+    /// What the next piece is, and where the one after it begins.
+    private struct Piece {
+        var items: [RecordSequence.Item] = []
+        /// Which bytes of the only record, where that is too large for one piece.
+        var part: Range<Int>?
+        var position: RecordSequence.Position
+        var offset = 0
+        var isEnd = false
+    }
+
+    private func piece(_ state: State, _ bytes: Int) -> Piece {
+        let bytes = max(1, bytes)
+        var piece = Piece(position: state.position)
+        var sum = 0
+        while true {
+            var following = piece.position
+            guard let item = records.next(&following) else {
+                piece.isEnd = true
+                return piece
+            }
+            let size = Int(item.location.recordBytes)
+            guard state.offset == 0, sum + size <= bytes else {
+                guard sum == 0 else { return piece }
+                // Larger than a piece, or what is left of such a one.
+                let part = state.offset..<min(size, state.offset + bytes)
+                piece.items = [item]
+                piece.part = part
+                guard part.upperBound == size else {
+                    piece.offset = part.upperBound
+                    return piece
+                }
+                piece.position = following
+                piece.isEnd = records.next(&following) == nil
+                return piece
+            }
+            piece.items.append(item)
+            sum += size
+            piece.position = following
+        }
+    }
+
+    /// Reads a part of a record; the whole of it is checked before its first part is given out.
+    private func read(
+        _ part: Range<Int>, of item: RecordSequence.Item, into buffer: ReusableBuffer
+    ) throws {
+        let start = buffer.count
+        if part.lowerBound == 0 {
+            try readRun([item], length: Int(item.location.recordBytes), into: buffer)
+            buffer.resize(to: start + part.count)
+            return
+        }
+        let count = try append(
+            item, from: item.location.offset + UInt64(part.lowerBound), length: part.count,
+            to: buffer)
+        guard count == part.count else {
+            throw CASError(.dataLoss, "a pack of the store is cut short", digest: item.digest)
+        }
+    }
+
+    private func read(_ items: [RecordSequence.Item], into buffer: ReusableBuffer) throws {
+        var first = 0
+        while first < items.count {
             let start = items[first].location
             var end = first + 1
             var length = start.recordBytes
-            while end < range.upperBound, items[end].location.pack == start.pack,
+            while end < items.count, items[end].location.pack == start.pack,
                 items[end].location.offset == start.offset + length
             {
                 length += items[end].location.recordBytes
                 end += 1
             }
-            try readRun(first..<end, length: Int(length), into: buffer)
+            try readRun(items[first..<end], length: Int(length), into: buffer)
             first = end
         }
     }
 
-    private func readRun(_ range: Range<Int>, length: Int, into buffer: ReusableBuffer) throws {
-        let location = items[range.lowerBound].location
-        let start = buffer.count
+    /// Appends bytes of the pack that a record lies in, and says how many there are.
+    private func append(
+        _ item: RecordSequence.Item, from offset: UInt64, length: Int, to buffer: ReusableBuffer
+    ) throws -> Int {
+        let pack = item.location.pack
         var isGone = false
         let count = try buffer.append(maximum: length) { target in
-            let count = try repository.files.read(
-                location.pack, at: location.offset, into: target
-            ) { try repository.catalog.read { try $0.pack(location.pack) } }
+            let count = try repository.files.read(pack, at: offset, into: target) {
+                try repository.catalog.read { try $0.pack(pack) }
+            }
             isGone = count == nil
             return count ?? 0
         }
-        guard !isGone else {
-            try repository.forgetRecords(of: location.pack, from: 0)
-            throw CASError(
-                .dataLoss, "a pack of the store is gone", digest: items[range.lowerBound].digest)
-        }
-        if count < length { throw try cutShort(range, at: location.offset + UInt64(count)) }
+        guard isGone else { return count }
+        try repository.forgetRecords(of: pack, from: 0)
+        throw CASError(.dataLoss, "a pack of the store is gone", digest: item.digest)
+    }
+
+    private func readRun(
+        _ run: ArraySlice<RecordSequence.Item>, length: Int, into buffer: ReusableBuffer
+    ) throws {
+        guard let first = run.first else { return }
+        let start = buffer.count
+        let count = try append(first, from: first.location.offset, length: length, to: buffer)
+        if count < length { throw try cutShort(run, at: first.location.offset + UInt64(count)) }
         var offset = start
-        for index in range {
-            let item = items[index]
+        for item in run {
             do {
                 let record = try RecordCoding.decode(
                     UnsafeRawBufferPointer(rebasing: buffer.bytes[offset...]),
@@ -123,9 +260,11 @@ final class PackRecordSource: RecordSource {
 extension PackRecordSource {
     /// Forgets everything behind the end of a pack that is shorter than it was, so that one push heals
     /// it all; the error that says so.
-    private func cutShort(_ range: Range<Int>, at end: UInt64) throws -> CASError {
-        let lost = items[range].first { $0.location.offset + $0.location.recordBytes > end }
-        let item = lost ?? items[range.lowerBound]
+    private func cutShort(
+        _ run: ArraySlice<RecordSequence.Item>, at end: UInt64
+    ) throws -> CASError {
+        let lost = run.first { $0.location.offset + $0.location.recordBytes > end } ?? run.first
+        guard let item = lost else { return CASError(.internalError, "nothing was to be read") }
         try repository.quarantine(
             [DamagedRecord(digest: item.digest, location: item.location, packEnd: end)],
             domain: domain)
@@ -144,7 +283,8 @@ extension Repository {
         RecordCoding.append(
             kind: .snapshot, digest: Digest.of(message), payload: message, to: prefix)
         return PackRecordSource(
-            self, prefix: Array(prefix.bytes), items: plan.metadata, domain: domain)
+            self, prefix: Array(prefix.bytes), records: RecordSequence(messages: plan.metadata),
+            domain: domain)
     }
 
     /// One share of a plan's files, in the order of packs: a chunk, or a chunk list and its chunks.
@@ -155,7 +295,10 @@ extension Repository {
             throw CASError(.invalidArgument, "there is no share \(share) of \(count)")
         }
         let plan = try plan(named: name, domain: domain)
-        return source(plan.share(share, of: count), plan.chunks, domain)
+        return PackRecordSource(
+            self,
+            records: RecordSequence(units: plan.share(share, of: count), chunks: plan.chunks),
+            domain: domain)
     }
 
     /// These blobs, each as a chunk, or as a chunk list and its chunks; throws `notFound`.
@@ -168,19 +311,8 @@ extension Repository {
         let found = try catalog.read {
             try PlanBuilder.units(distinct, reader: $0, domain: domain)
         }
-        return source(found.units[...], found.chunks, domain)
-    }
-
-    private func source(
-        _ units: ArraySlice<FetchPlan.Unit>, _ chunks: [(digest: Digest, location: BlobLocation)],
-        _ domain: Domain
-    ) -> any RecordSource {
-        var items: [(digest: Digest, location: BlobLocation)] = []
-        items.reserveCapacity(units.count)
-        for unit in units {
-            items.append((unit.digest, unit.first))
-            items.append(contentsOf: chunks[unit.chunks])
-        }
-        return PackRecordSource(self, items: items, domain: domain)
+        return PackRecordSource(
+            self, records: RecordSequence(units: found.units[...], chunks: found.chunks),
+            domain: domain)
     }
 }

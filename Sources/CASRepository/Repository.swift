@@ -31,6 +31,8 @@ package final class Repository: Sendable {
     let plans: PlanCache
     /// Says that somebody uses the store's directory, as long as it is held.
     let use = Mutex<FileLock?>(nil)
+    /// Lent to whoever reads a record.
+    let recordBuffers = RecordBuffersPool()
     /// Held by the one thread that decompresses an uncommonly large record.
     let expansion = Mutex<Void>(())
     private let sessions = Mutex<[Identifier: PushSession]>([:])

@@ -2,6 +2,7 @@ import CASCore
 import CASFileSystem
 import CASHTTP
 import CASRepository
+import Glibc
 import Hummingbird
 import HummingbirdCore
 import HummingbirdTLS
@@ -26,7 +27,18 @@ package enum Server {
     package static func run(
         _ configuration: ServerConfiguration, onReady: @escaping @Sendable (String) -> Void
     ) throws {
+        raiseFileLimit()
         try launch(configuration, signals: [.sigterm, .sigint], onReady).wait()
+    }
+
+    /// Lets this process have as many connections as it may: the usual 1,024 files are less than a thousand
+    /// pods need.
+    private static func raiseFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        // Refused, it goes on with what it has.
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     /// Starts a server that no signal ends, and returns once it takes connections.
@@ -103,6 +115,7 @@ package enum Server {
     private static func builder(_ configuration: ServerConfiguration) throws -> HTTPServerBuilder {
         let plain = HTTPServerBuilder.http1(
             configuration: .init(
+                additionalChannelHandlers: [OldVersionMarker()],
                 idleTimeout: .seconds(idleSeconds)))
         guard let certificatePath = configuration.certificatePath,
             let keyPath = configuration.keyPath

@@ -15,8 +15,8 @@ struct TokenAccess: AccessControl {
         anonymous = configuration.anonymous
     }
 
-    func scopes(token: String?, host: String?) throws -> [TokenScope] {
-        if let token {
+    func scopes(_ origin: RequestOrigin) throws -> [TokenScope] {
+        if let token = origin.token {
             // Looked up each time: a revoked token ends at once.
             guard let record = try repository.authenticate(token) else {
                 throw CASError(
@@ -25,7 +25,7 @@ struct TokenAccess: AccessControl {
             }
             return record.scopes
         }
-        try check(host: host)
+        try checkLoopback(origin)
         if isLoopback { return [.all] }
         switch anonymous {
         case .nothing:
@@ -37,14 +37,29 @@ struct TokenAccess: AccessControl {
         }
     }
 
-    func check(host: String?) throws {
+    func check(_ origin: RequestOrigin) throws {
+        guard isLoopback else { return }
+        if let token = origin.token, try repository.authenticate(token) != nil { return }
+        try checkLoopback(origin)
+    }
+
+    /// On loopback, whoever has no token has to be somebody on this machine.
+    private func checkLoopback(_ origin: RequestOrigin) throws {
         guard isLoopback else { return }
         // A web page that a browser on this machine shows could otherwise reach the store under a
         // name of its own that resolves to 127.0.0.1.
-        guard let host, HostName.isLoopback(host) else {
+        guard let host = origin.host, HostName.isLoopback(host) else {
             throw CASError(
                 .permissionDenied, "this server answers to loopback names only",
                 hint: "use http://127.0.0.1 or http://localhost, or send a token")
+        }
+        guard !origin.isForwarded else {
+            throw CASError(
+                .permissionDenied,
+                "this request came through a proxy, and needs a token: without one this server "
+                    + "trusts only programs on its own machine",
+                hint: "make tokens with cas token create, and let the proxy pass the host on "
+                    + "(nginx: proxy_set_header Host $host)")
         }
     }
 }

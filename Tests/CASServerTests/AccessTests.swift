@@ -46,6 +46,96 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        "Forwarded: for=192.0.2.1", "X-Forwarded-For: 192.0.2.1", "x-forwarded-host: a.example",
+        "X-Forwarded-Proto: https", "X-Real-IP: 192.0.2.1", "Via: 1.1 a.example",
+    ])
+    func `on loopback what a proxy passes on needs a token`(header: String) async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            let token = try world.token("read")
+            let parts = header.split(separator: ": ").map(String.init)
+            let forwarded = [parts[0]: parts[1]]
+            for path in ["/v1", "/v1/refs", "/v1/tokens", "/metrics", "/readyz"] {
+                let answer = try world.raw().request("GET", path, headers: forwarded)
+                #expect(answer.status == 403, "\(path)")
+                #expect(answer.text.contains("came through a proxy"), "\(path)")
+                #expect(answer.text.contains("proxy_set_header Host $host"), "\(path)")
+            }
+            #expect(try world.raw().request("GET", "/healthz", headers: forwarded).status == 200)
+            let known = forwarded.merging(["authorization": "Bearer \(token)"]) { $1 }
+            for path in ["/v1/refs", "/metrics"] {
+                #expect(try world.raw().request("GET", path, headers: known).status == 200)
+            }
+        }
+    }
+
+    /// As nginx does unless told otherwise: its own idea of the host, an old version, and no other sign.
+    @Test func `on loopback HTTP 1 0 needs a token`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            let token = try world.token("read")
+            func status(_ more: String) throws -> Int {
+                let connection = try world.raw()
+                try connection.send(
+                    "GET /v1/refs HTTP/1.0\r\nHost: 127.0.0.1:\(connection.port)\r\n"
+                        + "Connection: close\r\n\(more)\r\n")
+                return try connection.head().status
+            }
+            #expect(try status("") == 403)
+            #expect(try status("Authorization: Bearer \(token)\r\n") == 200)
+        }
+    }
+
+    @Test(arguments: ["/metrics", "/readyz"])
+    func `only a token that is valid spares the look at the host`(path: String) async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            let valid = try world.token("read")
+            let zero = String(repeating: "0", count: 64)
+            for (token, status) in [
+                ("nonsense", 403), ("cas_\(zero.prefix(32))_\(zero)", 403), (valid, 200),
+            ] {
+                let answer = try world.raw().request(
+                    "GET", path,
+                    headers: ["host": "evil.example", "authorization": "Bearer \(token)"])
+                #expect(answer.status == status, "\(token)")
+            }
+        }
+    }
+
+    @Test func `pages of refs tell nothing of names outside the scope`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            try world.write("a.txt", Array("hello".utf8))
+            let readable = ["a/b", "a/b/c:1", "a/b/c:2", "a/b/d", "team", "team/x", "team/y:z"]
+            let hidden = ["a", "a/a", "a/b-c", "a/c", "b", "team-a", "team-a/x", "teammate", "z"]
+            try world.withRemote { store in
+                for name in readable + hidden { try world.push(name, store) }
+            }
+            let token = try world.token("read:team", "read:a/b", "read:a/b/c", "write:z")
+            try world.withRemote(token: token) { store in
+                for limit in 1...8 {
+                    for prefix in ["", "a", "a/b", "a/b/", "a/b/c", "te", "team", "team/", "z"] {
+                        var found: [String] = []
+                        var after = ""
+                        repeat {
+                            let page = try store.refs(prefix: prefix, after: after, limit: limit)
+                            found += page.entries.map(\.name.description)
+                            #expect(page.entries.count == limit || page.next.isEmpty)
+                            #expect(page.next.isEmpty || page.next == found.last)
+                            after = page.next
+                        } while !after.isEmpty
+                        let expected = try readable.filter { $0.hasPrefix(prefix) }.map {
+                            try RefName($0).description
+                        }
+                        #expect(found == expected, "\(prefix), \(limit) a page")
+                    }
+                }
+            }
+        }
+    }
+
     /// Which right each route needs on `team/project`.
     private static let routes: [(method: String, path: String, verb: TokenVerb)] = [
         ("POST", "/v1/push/\(push)/missing", .write),

@@ -1,6 +1,10 @@
 import CASClient
 import CASCore
 import CASTestSupport
+import CASHTTP
+import CASRepository
+import CASServer
+import CASWire
 import Testing
 
 @Suite struct MetricsTests {
@@ -74,6 +78,27 @@ import Testing
             #expect(buckets == buckets.sorted())
             #expect(
                 buckets.last == samples["cas_http_request_duration_seconds_count{door=\"blobs\"}"])
+        }
+    }
+
+    @Test func `what the store holds is not counted for every request`() async throws {
+        try await onThread {
+            let world = try ServerWorld()
+            try world.write("a.txt", Array("hello".utf8))
+            try world.withRemote { _ = try world.push("team/project", $0) }
+            try world.stop()
+            let repository = try StoreLocation.open(
+                directory: world.configuration.storeDirectory, create: false, limits: .standard)
+            let kept = ServerMetrics(usageAge: .seconds(3600))
+            let fresh = ServerMetrics(usageAge: .zero)
+            func refs(_ metrics: ServerMetrics) throws -> Double? {
+                try Self.parse(metrics.text(repository, waitingBodies: 0))["cas_refs"]
+            }
+            #expect(try [refs(kept), refs(fresh)] == [1, 1])
+            try repository.removeRef(
+                try RefName("team/project"), .any, Provenance(), domain: .standard)
+            #expect(try [refs(kept), refs(fresh)] == [1, 0])
+            try repository.close()
         }
     }
 }

@@ -50,6 +50,12 @@ final class RawConnection {
     /// Says that nothing more is sent.
     func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
+    /// Whether something came that was not read yet, or the connection ended.
+    var isReadable: Bool {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, 0) > 0
+    }
+
     /// More bytes; false at the end.
     func more() throws -> Bool {
         var piece = [UInt8](repeating: 0, count: 65_536)

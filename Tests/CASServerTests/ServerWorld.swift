@@ -129,6 +129,19 @@ final class ServerWorld: Sendable {
     }
 }
 
+/// Bytes of a process in memory, of this one unless another is named.
+func residentBytes(of process: String = "self") throws -> Int {
+    let descriptor = open("/proc/\(process)/statm", O_RDONLY)
+    defer { close(descriptor) }
+    var text = [UInt8](repeating: 0, count: 256)
+    let count = read(descriptor, &text, text.count)
+    let words = String(decoding: text.prefix(max(0, count)), as: UTF8.self).split(separator: " ")
+    guard words.count > 1, let pages = Int(words[1]) else {
+        throw CASError(.internalError, "/proc/\(process)/statm is not what it was")
+    }
+    return pages * 4096
+}
+
 /// The code of the error that `body` throws; nil if it throws none.
 func code(_ body: () throws -> Void) -> CASError.Code? {
     do {
