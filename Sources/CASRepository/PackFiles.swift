@@ -76,6 +76,22 @@ final class PackFiles: Sendable {
         return count
     }
 
+    /// Where a pack ends that is shorter than it was: at or before `offset`, found by trying.
+    func end(_ number: Int64, before offset: UInt64, entry: () throws -> PackEntry?) throws
+        -> UInt64
+    {
+        var range = 0..<offset
+        var byte: [UInt8] = [0]
+        while !range.isEmpty {
+            let middle = range.lowerBound + (range.upperBound - range.lowerBound) / 2
+            let count = try byte.withUnsafeMutableBytes {
+                try read(number, at: middle, into: $0, entry: entry)
+            }
+            range = count == 1 ? middle + 1..<range.upperBound : range.lowerBound..<middle
+        }
+        return range.lowerBound
+    }
+
     /// A pack's file, open to be read; nil if it has none, or none any more.
     func open(_ identifier: Identifier) throws -> (any StoreFile)? {
         do {

@@ -104,7 +104,9 @@ final class RecordReader {
             throw CASError(.dataLoss, "a pack of the store is gone", digest: digest)
         }
         guard count == length else {
-            packEnd = location.offset + UInt64(count)
+            packEnd = try files.end(
+                location.pack, before: location.offset + UInt64(count)
+            ) { try catalog.pack(location.pack) }
             throw CASError(.dataLoss, "a pack of the store is cut short", digest: digest)
         }
         let record = try RecordCoding.decode(buffers.stored.bytes, limits: limits)

@@ -261,8 +261,12 @@ extension PackRecordSource {
     /// Forgets everything behind the end of a pack that is shorter than it was, so that one push heals
     /// it all; the error that says so.
     private func cutShort(
-        _ run: ArraySlice<RecordSequence.Item>, at end: UInt64
+        _ run: ArraySlice<RecordSequence.Item>, at offset: UInt64
     ) throws -> CASError {
+        let pack = run.first?.location.pack ?? 0
+        let end = try repository.files.end(pack, before: offset) {
+            try repository.catalog.read { try $0.pack(pack) }
+        }
         let lost = run.first { $0.location.offset + $0.location.recordBytes > end } ?? run.first
         guard let item = lost else { return CASError(.internalError, "nothing was to be read") }
         try repository.quarantine(

@@ -47,6 +47,15 @@ final class ServerWorld: Sendable {
     func start(port: UInt16) throws {
         var configuration = configuration
         configuration.port = Int(port)
+        // The kernel may have lent the port to a connection of another test meanwhile.
+        for _ in 0..<100 {
+            do {
+                let server = try Server.start(configuration)
+                return running.withLock { $0 = server }
+            } catch let error as CASError where error.code == .unavailable {
+                Sleep.milliseconds(100)
+            }
+        }
         let server = try Server.start(configuration)
         running.withLock { $0 = server }
     }
