@@ -67,19 +67,11 @@ package enum Fetch {
             try transfer(needed, plan, restore, options, connection, counters)
             summary = try restore.finish()
         } catch {
-            throw resumable(error)
+            throw Resumption.hint(error)
         }
         return FetchSummary(
             plan: plan, tree: snapshot.tree.digest, bytes: snapshot.totals.bytes,
             receivedBytes: counters.transferred, restore: summary)
-    }
-
-    private static func resumable(_ error: any Error) -> any Error {
-        guard var error = error as? CASError, error.code == .unavailable, error.hint == nil else {
-            return error
-        }
-        error.hint = "run the same command again: it goes on where it stopped"
-        return error
     }
 
     /// Whoever names a digest gets what has it, or nothing.

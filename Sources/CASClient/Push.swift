@@ -24,7 +24,9 @@ package enum Push {
         onLimit: (PushSummary) -> Void = { _ in }
     ) throws -> PushSummary {
         let run = try PushRun(options, connection, counters)
-        return try run.run(onLimit: onLimit)
+        do { return try run.run(onLimit: onLimit) } catch {
+            throw options.isDryRun ? error : Resumption.hint(error)
+        }
     }
 
     static var roundLimit: Int { rounds }

@@ -16,13 +16,33 @@ package struct ServerAccess: Sendable {
     package var token: @Sendable () throws -> String?
     /// A file of certificates to trust instead of the system's; nil for those.
     package var certificatesPath: String?
-    /// `http://HOST:PORT` of a proxy; nil for none.
-    package var proxy: String?
+    /// The proxy to go through; nil for none.
+    package var proxy: ServerProxy?
 
     /// Access to a server without a token.
     package init(address: String, token: @escaping @Sendable () throws -> String? = { nil }) {
         self.address = address
         self.token = token
+    }
+}
+
+/// An HTTP proxy on the way to a server.
+package struct ServerProxy: Hashable, Sendable {
+    /// Its name or address, IPv6 without brackets.
+    package var host: String
+    /// Its port.
+    package var port: UInt16
+    /// Who it should be told asks; nil for nobody.
+    package var user: String?
+    /// The password of that user.
+    package var password: String
+
+    /// A proxy.
+    package init(host: String, port: UInt16, user: String? = nil, password: String = "") {
+        self.host = host
+        self.port = port
+        self.user = user
+        self.password = password
     }
 }
 
@@ -52,7 +72,7 @@ package final class RemoteStore: StoreConnection {
             timeout: .init(
                 connect: .seconds(RemoteStore.connectSeconds),
                 read: .seconds(RemoteStore.silenceSeconds)),
-            proxy: try access.proxy.map { try RemoteStore.proxy($0) }, decompression: .disabled)
+            proxy: access.proxy.map { RemoteStore.proxy($0) }, decompression: .disabled)
         configuration.httpVersion = .http1Only
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit =
             RemoteStore.connections
@@ -66,6 +86,10 @@ package final class RemoteStore: StoreConnection {
             settings.trustRoots = .file(path)
             configuration.tlsConfiguration = settings
         }
+        if location.hasPrefix("https://") {
+            let host = RemoteStore.host(of: location)
+            configuration.http1_1ConnectionDebugInitializer = { RemoteStore.identify($0, host) }
+        }
         group = MultiThreadedEventLoopGroup(
             numberOfThreads: min(4, WorkerGroup.processorCount))
         client = HTTPClient(
@@ -77,6 +101,25 @@ package final class RemoteStore: StoreConnection {
     package func close() throws {
         try client.syncShutdown()
         try group.syncShutdownGracefully()
+    }
+
+    /// Checks whom a connection leads to before anything is sent on it; one to another is closed.
+    private static func identify(_ channel: any Channel, _ host: String) -> EventLoopFuture<Void> {
+        let checked = channel.nioSSL_peerCertificate().flatMapThrowing {
+            try ServerIdentity.check($0, host: host)
+        }
+        checked.whenFailure { _ in
+            // Later, so that the pool hears of the failure first.
+            channel.eventLoop.execute { channel.close(promise: nil) }
+        }
+        return checked
+    }
+
+    /// The host of a normal address, without the brackets of IPv6.
+    private static func host(of location: String) -> String {
+        let authority = location.split(separator: "/").last ?? ""
+        if authority.first == "[" { return String(authority.dropFirst().prefix { $0 != "]" }) }
+        return String(authority.prefix { $0 != ":" })
     }
 
     private static func normalize(_ address: String) throws -> String {
@@ -92,17 +135,12 @@ package final class RemoteStore: StoreConnection {
         return text
     }
 
-    private static func proxy(_ text: String) throws -> HTTPClient.Configuration.Proxy {
-        var rest = text[...]
-        if rest.hasPrefix("http://") { rest = rest.dropFirst(7) }
-        while rest.hasSuffix("/") { rest.removeLast() }
-        let parts = rest.split(separator: ":")
-        guard parts.count == 2, let port = Int(parts[1]) else {
-            throw CASError(
-                .invalidArgument, "'\(text)' is not the address of a proxy",
-                hint: "HTTPS_PROXY is http://HOST:PORT")
-        }
-        return .server(host: String(parts[0]), port: port)
+    private static func proxy(_ proxy: ServerProxy) -> HTTPClient.Configuration.Proxy {
+        .server(
+            host: proxy.host, port: Int(proxy.port),
+            authorization: proxy.user.map {
+                .basic(username: $0, password: proxy.password)
+            })
     }
 
     // MARK: - Requests
@@ -199,18 +237,9 @@ package final class RemoteStore: StoreConnection {
     }
 
     private func unreachable(_ error: any Error) -> CASError {
-        let text = "\(error)"
-        if text.contains("handshake") || text.contains("CERTIFICATE") || text.contains("SSL")
-            || text.contains("unknownError")
-        {
-            return CASError(
-                .failedPrecondition, "no trusted connection to \(location)",
-                hint: "name the certificates to trust in CAS_CA_FILE; an empty root file system "
-                    + "needs /etc/ssl/certs/ca-certificates.crt", cause: error)
-        }
-        return CASError(
-            .unavailable, "the server at \(location) can not be reached",
-            hint: "see that it runs and that the address is right; then run the same command "
-                + "again: it goes on where it stopped", cause: error)
+        ConnectionFailure(
+            location: location, host: RemoteStore.host(of: location),
+            proxy: access.proxy.map { "\($0.host):\($0.port)" }
+        ).explain(error)
     }
 }

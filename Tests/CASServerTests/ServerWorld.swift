@@ -161,6 +161,12 @@ func code(_ body: () throws -> Void) -> CASError.Code? {
     }
 }
 
+/// What a call failed with; nil if it did not, or with an error of somebody else's.
+func failure<Value>(_ result: Result<Value, any Error>) -> CASError? {
+    guard case .failure(let error) = result else { return nil }
+    return error as? CASError
+}
+
 /// Content that a test can make again.
 func content(seed: UInt64, count: Int) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)

@@ -24,6 +24,12 @@ import Testing
                 "CAS_SERVER": "https://cas.example.com", "CAS_TOKEN": "cas_secret",
                 "HTTPS_PROXY": "proxy:3128", "NO_PROXY": "localhost,.example.com",
             ])
+        let far = "config --server https://cas.example.com"
+        try fixture.cas(
+            far, environment: ["HTTPS_PROXY": "http://ann:p%40ss@proxy.example.com:3128/"])
+        try fixture.cas(far, environment: ["HTTPS_PROXY": "socks5://ann:secret@proxy:1080"])
+        try fixture.cas(far, environment: ["HTTPS_PROXY": "http://ann:100%@proxy:3128"])
+        try fixture.cas(far, environment: ["HTTPS_PROXY": "http://proxy:much"])
         try fixture.cas("config", environment: ["CAS_SERVER": "", "CAS_STORE": ""])
         try Snapshot.check(fixture, "config")
     }

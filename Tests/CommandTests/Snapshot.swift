@@ -43,7 +43,7 @@ enum Snapshot {
         text = text.replacingOccurrences(of: Host.name, with: "MACHINE")
         let rules: [(String, String)] = [
             (#"cas_[0-9a-f]{32}_[0-9a-f]{64}"#, "<token>"),
-            (#"127\.0\.0\.1:[0-9]+"#, "127.0.0.1:<port>"),
+            (#"(127\.0\.0\.1|localhost):[0-9]+"#, "$1:<port>"),
             (#"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z"#, "<time>"),
             (#" [0-9.]+ (ms|s)\b"#, " <duration>"),
             (#"[0-9.]+ ([KMGT]i)?B (written$|sent$|received|free)"#, "<size> $2"),

@@ -80,7 +80,7 @@ struct ConfigCommand: ParsableCommand {
             return [Line(key: "store", value: path, origin: origin.text)]
         case .server(let address, let origin):
             let tokens = try TokenSource(for: address, settings: settings)
-            let proxy = ProxyAddress.choose(for: address, settings.environment)
+            let proxy = try ProxyAddress.choose(for: address, settings.environment)
             var lines = [
                 Line(key: "server", value: address.url, origin: origin.text),
                 Line(

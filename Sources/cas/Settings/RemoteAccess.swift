@@ -10,8 +10,10 @@ enum RemoteAccess {
         _ = try tokens.token()
         var access = ServerAccess(address: address.url) { try tokens.token() }
         access.certificatesPath = settings.authorityFile?.value
-        access.proxy = ProxyAddress.choose(for: address, settings.environment).map {
-            "http://\($0.value.text)"
+        access.proxy = try ProxyAddress.choose(for: address, settings.environment).map {
+            ServerProxy(
+                host: $0.value.host.filter { $0 != "[" && $0 != "]" }, port: $0.value.port,
+                user: $0.value.user, password: $0.value.password)
         }
         return RetryingStore(try RemoteStore(access))
     }
