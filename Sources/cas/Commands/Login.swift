@@ -64,17 +64,8 @@ struct LoginCommand: ParsableCommand {
         }
         guard Terminal.isTerminal(STDIN_FILENO) else { return readLine() ?? "" }
         Terminal.write(Array("token for \(address.authority): ".utf8), to: STDERR_FILENO)
-        var shown = termios()
-        tcgetattr(STDIN_FILENO, &shown)
-        var hidden = shown
-        hidden.c_lflag &= ~tcflag_t(ECHO)
-        // Ctrl-C has to give the terminal its echo back before it ends the process.
-        hidden.c_lflag &= ~tcflag_t(ISIG)
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden)
-        let line = readLine() ?? ""
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown)
+        let line = Interruption.hidingInput { readLine() ?? "" }
         Console.note("")
-        if line.utf8.contains(3) { throw ExitCode(130) }
         return line
     }
 }

@@ -75,6 +75,7 @@ struct PushCommand: ParsableCommand {
     }
 
     private func push(_ options: PushOptions, ref: Setting<RefName>, _ store: StoreAccess) throws {
+        if !dryRun { Interruption.leaves(.push) }
         let start = SystemClock().monotonicNanoseconds()
         let counters = ProgressCounters()
         func report(_ summary: PushSummary) -> PushReport {

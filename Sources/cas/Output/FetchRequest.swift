@@ -17,6 +17,7 @@ struct FetchRequest {
 
     /// Fetches, shows the progress, and says what happened on standard error.
     func run(_ store: StoreAccess) throws -> FetchReport {
+        Interruption.leaves(.fetch)
         var options = FetchOptions(
             want: want, destination: destination, workers: WorkerGroup.processorCount)
         options.restore.force = force
