@@ -33,6 +33,7 @@ struct ConnectionFailure {
         case let error as NIOSSLExtraError where error == .serverHostnameImpossibleToMatch:
             return otherName
         case let error as HTTPClientError: return client(error)
+        case HTTPParserError.invalidEOFState: return closed
         case is HTTPParserError:
             guard !isSecure else { return garbled }
             return CASError(

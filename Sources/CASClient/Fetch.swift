@@ -123,7 +123,7 @@ package enum Fetch {
         _ connection: any StoreConnection, _ counters: ProgressCounters
     ) throws {
         guard !needed.blobs.isEmpty else { return }
-        counters.set(expected: needed.bytes)
+        counters.expect(files: UInt64(needed.files), bytes: needed.bytes)
         // All that the plan has is what is needed: each share is a run in the order of packs.
         if needed.blobs.count == Int(clamping: plan.files), needed.bytes == plan.dataRawBytes {
             let count = max(1, min(options.connections, plan.shares))
@@ -162,15 +162,15 @@ package enum Fetch {
                 try read { bytes in
                     counters.add(transferred: UInt64(bytes.count))
                     try decoder.push(bytes) { record in
-                        try worker.consume(record)
-                        counters.add(files: 1, bytes: UInt64(record.header.rawLength))
+                        let done = try worker.consume(record)
+                        counters.add(files: done.files, bytes: done.bytes)
                     }
                 }
                 try decoder.finish()
                 guard decoder.isEnded else { throw cutShort() }
                 return try worker.finish()
             } catch let error as CASError where error.code.isTransient && attempt < attempts {
-                worker.cancel()
+                counters.take(back: worker.cancel())
                 Backoff.pause(attempt)
             } catch {
                 worker.cancel()

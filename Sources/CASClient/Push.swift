@@ -94,7 +94,13 @@ final class PushRun {
         let key = StatCache.StoreKey(server: connection.location, incarnation: store.incarnation)
         let base = cache?.acknowledged[key]
         let known = knownMessages(tree, base)
-        if base == nil { try sendUnknownFiles(scanned) }
+        let cachedBytes = scanned.totalBytes - scanned.pendingBytes
+        if base == nil {
+            let missingBytes = try sendUnknownFiles(scanned)
+            counters.add(known: cachedBytes - min(cachedBytes, missingBytes))
+        } else {
+            counters.add(known: cachedBytes)
+        }
         if context.isListing {
             let summary = summary(scanned, tree, nil)
             if options.isDryRun { try? connection.abandon(push: context.pushID) }
@@ -155,14 +161,17 @@ final class PushRun {
         try hashing.get()
         let tree = try result.get()
         counters.add(
-            files: UInt64(tree.cachedCount), bytes: tree.totalBytes - tree.pendingBytes)
+            unreadFiles: UInt64(tree.cachedCount), bytes: tree.totalBytes - tree.pendingBytes)
         return tree
     }
 
     /// Asks about the files that only the stat cache knows, and sends those that are missing: the store
     /// has not acknowledged this workspace yet.
-    private func sendUnknownFiles(_ scanned: ScannedTree) throws {
-        guard scanned.cachedCount > 0 else { return }
+    ///
+    /// The result is how many bytes those are.
+    @discardableResult
+    private func sendUnknownFiles(_ scanned: ScannedTree) throws -> UInt64 {
+        guard scanned.cachedCount > 0 else { return 0 }
         var digests: [Digest] = []
         scanned.forEachFile { _, digest, size in if size > 0 { digests.append(digest) } }
         let distinct = Array(Set(digests))
@@ -176,16 +185,20 @@ final class PushRun {
                 missing.insert(digest)
             }
         }
-        try send(missing, scanned)
+        return try send(missing, scanned)
     }
 
-    /// Reads files with these digests again and sends them.
-    private func send(_ digests: Set<Digest>, _ scanned: ScannedTree) throws {
-        guard !digests.isEmpty else { return }
+    /// Reads files with these digests again and sends them; the result is how many bytes they have.
+    @discardableResult
+    private func send(_ digests: Set<Digest>, _ scanned: ScannedTree) throws -> UInt64 {
+        guard !digests.isEmpty else { return 0 }
         var rest = digests
         var paths: [([UInt8], Digest)] = []
-        scanned.forEachFile { path, digest, _ in
-            if rest.remove(digest) != nil { paths.append((path, digest)) }
+        var bytes: UInt64 = 0
+        scanned.forEachFile { path, digest, size in
+            guard rest.remove(digest) != nil else { return }
+            paths.append((path, digest))
+            bytes += size
         }
         let queue = BoundedQueue<([UInt8], Digest)>(capacity: paths.count + 1)
         for path in paths { try queue.put(path) }
@@ -202,6 +215,7 @@ final class PushRun {
             }
             try worker.finish()
         }
+        return bytes
     }
 
     // MARK: - Messages and the commit

@@ -12,6 +12,8 @@ struct SourceFile {
     let previous: Digest?
     /// The digest that it must have, since the tree that is being pushed says so; nil before that.
     let expected: Digest?
+    /// Whether it was counted before, because it is read again to be sent.
+    var isRepeated: Bool { expected != nil }
     let path: () -> [UInt8]
     let open: () throws -> OpenFile
     let finish: (Digest, UInt64, FileStatus) -> Void
@@ -104,8 +106,8 @@ final class PushWorker {
             return try body()
         } catch var error as CASError {
             error.path = PathText.printable(source.path())
-            if error.code == .permissionDenied, error.hint == nil {
-                error.hint = "make it readable, or leave it out with --exclude"
+            if error.code == .permissionDenied {
+                error.hint = "make it readable, or leave it out with --exclude or .casignore"
             }
             throw error
         }
@@ -132,8 +134,9 @@ final class PushWorker {
         let digest = hasher.finish()
         try check(digest, source)
         source.finish(digest, before.size, before)
-        context.counters.add(files: 1, bytes: before.size)
+        if !source.isRepeated { context.counters.add(files: 1, bytes: before.size) }
         if try count == 0 || isKnown(digest, source) {
+            context.counters.add(known: before.size)
             raw.resize(to: start)
             return true
         }
@@ -158,8 +161,11 @@ final class PushWorker {
         guard !items.isEmpty else { return }
         let missing = try context.connection.missing(
             items.map(\.digest), push: context.pushID)
-        for (item, isMissing) in zip(items, missing) where isMissing {
-            guard context.claim(item.digest) else { continue }
+        for (item, isMissing) in zip(items, missing) {
+            guard isMissing, context.claim(item.digest) else {
+                context.counters.add(known: UInt64(item.range.count))
+                continue
+            }
             context.noteNew(
                 item.path(), size: UInt64(item.range.count), newBytes: UInt64(item.range.count))
             if context.isListing { continue }
@@ -191,8 +197,12 @@ final class PushWorker {
     func finish() throws {
         let isFresh = records.count == 0 && !hasUploaded && !context.isListing
         if isFresh, try context.hasBase(), context.reserveInCommit(raw.count) {
-            for item in items where context.claim(item.digest) {
+            for item in items {
                 let size = UInt64(item.range.count)
+                guard context.claim(item.digest) else {
+                    context.counters.add(known: size)
+                    continue
+                }
                 context.noteNew(item.path(), size: size, newBytes: size)
                 try frame(item, into: records)
             }
@@ -216,18 +226,32 @@ final class PushWorker {
         _ file: borrowing OpenFile, _ before: FileStatus, _ chunker: Chunker, _ source: SourceFile
     ) throws -> Bool {
         file.adviseSequential()
-        guard let (digest, list) = try located(source, { try cut(file, before, chunker) })
-        else { return false }
+        var counted: UInt64 = 0
+        let found = try located(source) {
+            try cut(file, before, chunker) { count in
+                guard !source.isRepeated else { return }
+                counted += count
+                context.counters.add(bytes: count)
+            }
+        }
+        guard let (digest, list) = found else {
+            context.counters.take(back: counted)
+            return false
+        }
         try check(digest, source)
         source.finish(digest, before.size, before)
-        context.counters.add(files: 1)
-        if try isKnown(digest, source) { return true }
-        let (isMissing, chunks) = try ask(digest, list)
-        guard isMissing, context.claim(digest) else { return true }
+        if !source.isRepeated { context.counters.add(files: 1) }
+        let isKnown = try isKnown(digest, source)
+        let (isMissing, chunks) = isKnown ? (false, []) : try ask(digest, list)
+        guard isMissing, context.claim(digest) else {
+            context.counters.add(known: before.size)
+            return true
+        }
         let lacking = zip(list.terms, chunks).reduce(UInt64(0)) {
             $0 + ($1.1 ? UInt64($1.0.length) : 0)
         }
         context.noteNew(source.path(), size: before.size, newBytes: lacking)
+        context.counters.add(known: before.size - min(before.size, lacking))
         if context.isListing { return true }
         guard try send(file, before, digest, list, chunks) else { return false }
         return true
@@ -235,7 +259,8 @@ final class PushWorker {
 
     /// The digest of a file and its chunks; nil if it is not as long as it was said to be.
     private func cut(
-        _ file: borrowing OpenFile, _ before: FileStatus, _ chunker: Chunker
+        _ file: borrowing OpenFile, _ before: FileStatus, _ chunker: Chunker,
+        _ progress: (UInt64) -> Void
     ) throws -> (Digest, ChunkList)? {
         var terms: [ChunkList.Term] = []
         var whole = DigestHasher()
@@ -251,7 +276,7 @@ final class PushWorker {
                 }
                 position += UInt64(count)
                 isAtEnd = count < room
-                context.counters.add(bytes: UInt64(count))
+                progress(UInt64(count))
             }
             var used = 0
             while large.count - used >= chunker.parameters.maximumBytes

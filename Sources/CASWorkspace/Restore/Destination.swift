@@ -49,6 +49,20 @@ enum Destination {
         return root
     }
 
+    /// Runs what prepares a destination; where this user may not write, it is the whole directory that
+    /// is meant, and not the one file of ours that showed it.
+    static func writable<Result>(_ destination: String, _ body: () throws -> Result) throws
+        -> Result
+    {
+        do { return try body() } catch let error as CASError where error.code == .permissionDenied {
+            throw CASError(
+                .permissionDenied, "this user may not write into the directory",
+                hint: error.hint
+                    ?? "give it to this user (chown, chmod), or fetch into another directory",
+                path: destination)
+        }
+    }
+
     /// Opens `.cas`, created if need be.
     ///
     /// It ignores itself, so that no version control takes it up.

@@ -48,7 +48,7 @@ package final class Restore: Sendable {
     /// things and is not ours, `resourceExhausted` and `dataLoss` for a tree that is not acceptable.
     package init(
         destination: String, snapshot: Snapshot, snapshotDigest: Digest, contents: TreeContents,
-        state: DestinationState, options: RestoreOptions
+        state found: DestinationState, options: RestoreOptions
     ) throws {
         self.options = options
         self.snapshot = snapshot
@@ -56,16 +56,23 @@ package final class Restore: Sendable {
         self.contents = contents
         layout = try RestoreLayout(snapshot, contents, limits: options.limits)
         path = destination
-        root = try Destination.open(destination, isOurs: state.isOurs, force: options.force)
-        stateDirectory = try Destination.openState(root)
-        guard let lock = try FileLock(in: stateDirectory, name: "lock") else {
+        root = try Destination.open(destination, isOurs: found.isOurs, force: options.force)
+        let root = root
+        let state = try Destination.writable(destination) { try Destination.openState(root) }
+        stateDirectory = state
+        guard
+            let lock = try Destination.writable(
+                destination, { try FileLock(in: state, name: "lock") })
+        else {
             throw CASError(
                 .aborted, "another cas fetch works in this directory",
                 hint: "wait for it, or fetch into another directory", path: destination)
         }
         self.lock = lock
-        temporaries = try Destination.openTemporaries(stateDirectory)
-        history = try DestinationHistory(state, limits: options.limits)
+        temporaries = try Destination.writable(destination) {
+            try Destination.openTemporaries(state)
+        }
+        history = try DestinationHistory(found, limits: options.limits)
         cache = try options.cacheDirectory.map { try NodeCache($0) }
         work.withLock { work in
             work.marks = layout.nodes.map {
@@ -118,13 +125,17 @@ package final class Restore: Sendable {
 
     private func plan() -> RestorePlan {
         work.withLock { work in
+            var files = 0
             var bytes: UInt64 = 0
             for places in work.needed.values {
                 guard let place = places.first else { continue }
-                bytes += layout.nodes[place.directory].directory.files[place.file].size
+                files += places.count
+                bytes +=
+                    layout.nodes[place.directory].directory.files[place.file].size
+                    * UInt64(places.count)
             }
             return RestorePlan(
-                blobs: Array(work.needed.keys), bytes: bytes,
+                blobs: Array(work.needed.keys), files: files, bytes: bytes,
                 isWhole: work.summary.kept == 0 && work.summary.cached == 0
                     && work.summary.left.isEmpty && history.old == nil)
         }

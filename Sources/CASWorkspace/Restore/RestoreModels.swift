@@ -27,7 +27,9 @@ package struct RestoreOptions: Sendable {
 package struct RestorePlan: Sendable {
     /// The distinct blobs that are needed.
     package let blobs: [Digest]
-    /// Their bytes.
+    /// The files that have them.
+    package let files: Int
+    /// The bytes of these files.
     package let bytes: UInt64
     /// Whether they are all files of the snapshot.
     package let isWhole: Bool

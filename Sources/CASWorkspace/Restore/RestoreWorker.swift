@@ -16,6 +16,7 @@ package final class RestoreWorker {
         let digest: Digest
         let terms: [ChunkList.Term]
         var next = 0
+        var written: UInt64 = 0
         let places: [Restore.Place]
         let file: OpenFile
         let temporary: [UInt8]
@@ -30,6 +31,8 @@ package final class RestoreWorker {
     private var large: Large?
     /// Chunks of a blob that nobody needs and that therefore only pass by.
     private var skipping = 0
+    /// What the record at hand brought.
+    private var progress: (files: UInt64, bytes: UInt64) = (0, 0)
 
     init(_ restore: Restore) throws {
         self.restore = restore
@@ -38,7 +41,11 @@ package final class RestoreWorker {
     }
 
     /// Takes one record; throws `dataLoss` for content that is not what its digest says.
-    package func consume(_ record: RecordView) throws {
+    ///
+    /// The result says how many files and bytes of files are written with it.
+    @discardableResult
+    package func consume(_ record: RecordView) throws -> (files: UInt64, bytes: UInt64) {
+        progress = (0, 0)
         switch record.header.kind {
         case .chunk, .directory, .attributes, .snapshot:
             if large != nil { try takeChunk(record) } else { try takeSmall(record) }
@@ -50,6 +57,7 @@ package final class RestoreWorker {
             throw CASError(
                 .dataLoss, "a record of kind \(record.header.kind) does not belong into a fetch")
         }
+        return progress
     }
 
     /// Says that no more records come; throws if a file is incomplete.
@@ -58,8 +66,10 @@ package final class RestoreWorker {
         writer.flush()
     }
 
-    /// Removes what is left of a file that did not come whole.
-    package func cancel() {
+    /// Removes what is left of a file that did not come whole; the result is how many bytes those were.
+    @discardableResult
+    package func cancel() -> UInt64 {
+        let lost = large?.written ?? 0
         // What stays behind is removed by the next fetch.
         if let temporary = large?.temporary { _ = try? restore.temporaries.removeFile(temporary) }
         if let digest = large?.digest, let places = large?.places {
@@ -68,6 +78,7 @@ package final class RestoreWorker {
         large = nil
         skipping = 0
         writer.flush()
+        return lost
     }
 
     private static func cutShort() -> CASError {
@@ -97,6 +108,7 @@ package final class RestoreWorker {
         guard hasher.finish() == digest else { throw wrong(digest, first) }
         try check(size: UInt64(content.count), digest, places)
         for place in places { try writer.write(content, to: place) }
+        progress = (UInt64(places.count), UInt64(places.count * content.count))
         try restore.cache?.keep(digest, places, writer) { try $0.write(content) }
     }
 
@@ -128,9 +140,7 @@ package final class RestoreWorker {
                 .dataLoss, "a chunk came that is not the next one of its file",
                 digest: record.header.digest)
         }
-        large?.hasher.update(content)
-        try large?.file.write(content)
-        large?.next += 1
+        try append(content)
         try takeInline()
     }
 
@@ -139,12 +149,17 @@ package final class RestoreWorker {
         while let index = large?.next, let count = large?.terms.count {
             guard index < count else { return try complete() }
             guard case .inline(let bytes)? = large?.terms[index] else { return }
-            try bytes.withUnsafeBytes { content in
-                large?.hasher.update(content)
-                try large?.file.write(content)
-            }
-            large?.next += 1
+            try bytes.withUnsafeBytes { try append($0) }
         }
+    }
+
+    /// Writes the content of the next term.
+    private func append(_ content: UnsafeRawBufferPointer) throws {
+        large?.hasher.update(content)
+        try large?.file.write(content)
+        large?.written += UInt64(content.count)
+        progress.bytes += UInt64(content.count)
+        large?.next += 1
     }
 
     private func complete() throws {
@@ -162,6 +177,8 @@ package final class RestoreWorker {
             try writer.rename(
                 done.temporary, done.file, to: place,
                 restore.layout.attributes(place, restore.options))
+            progress.files += UInt64(done.places.count)
+            progress.bytes += done.written * UInt64(done.places.count - 1)
             try restore.cache?.keep(done.digest, done.places, writer) {
                 try copy(done.file, to: $0)
             }

@@ -30,16 +30,18 @@ package enum TreeVerification {
     /// Compares everything below `directory` but its own `.cas` with a snapshot's tree.
     ///
     /// Times of directories are not compared: they change with every file that an editor saves.
+    /// `progress` hears of files and bytes as they are compared, from any thread.
     package static func run(
         directory: String, snapshot: Snapshot, contents: TreeContents, workers: Int,
-        limits: Limits = .standard
+        limits: Limits = .standard,
+        progress: @escaping @Sendable (_ files: UInt64, _ bytes: UInt64) -> Void = { _, _ in }
     ) throws -> Report {
         let layout = try RestoreLayout(snapshot, contents, limits: limits)
         let root = try DirectoryHandle(path: directory)
         let report = Mutex(Report())
         let cursor = SharedCursor(count: layout.nodes.count)
         try WorkerGroup.run(count: max(1, workers), name: "verify") { _ in
-            let verifier = DirectoryVerifier(root)
+            let verifier = DirectoryVerifier(root, progress)
             while let index = cursor.take() {
                 try verifier.verify(layout.nodes[index])
             }
@@ -63,8 +65,11 @@ private final class DirectoryVerifier {
     private var hasher = DigestHasher()
     var report = TreeVerification.Report()
 
-    init(_ root: DirectoryHandle) {
+    private let progress: @Sendable (UInt64, UInt64) -> Void
+
+    init(_ root: DirectoryHandle, _ progress: @escaping @Sendable (UInt64, UInt64) -> Void) {
         self.root = root
+        self.progress = progress
     }
 
     func verify(_ node: RestoreLayout.Node) throws {
@@ -118,6 +123,7 @@ private final class DirectoryVerifier {
         guard let status = try directory.status(file.name.bytes) else { return add(path, .missing) }
         guard status.kind == .regular else { return add(path, .type) }
         report.files += 1
+        progress(1, 0)
         if status.size != file.size {
             add(path, .content)
         } else if try hash(directory, file.name.bytes) != file.digest {
@@ -138,6 +144,7 @@ private final class DirectoryVerifier {
             let count = try file.read(into: buffer.mutableBytes)
             hasher.update(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count]))
             report.bytes += UInt64(count)
+            progress(0, UInt64(count))
             if count < buffer.count { return hasher.finish() }
         }
     }

@@ -37,14 +37,21 @@ struct VerifyCommand: ParsableCommand {
         let isEqual = try storeFlags.withStore(host: wanted.host, settings: settings) { store in
             let resolved = try StoreReader(store.connection).resolve(wanted)
             let contents = try TreeContents()
+            let counters = ProgressCounters()
+            let totals = resolved.snapshot.totals
+            counters.expect(files: totals.files, bytes: totals.bytes)
+            let title = "comparing \(root) with \(reference) from \(store.choice.text)"
             var decoder = RecordStreamDecoder()
             try store.connection.readTree(plan: resolved.plan.planID) { bytes in
                 try decoder.push(bytes) { try contents.insert($0) }
             }
             try decoder.finish()
-            let report = try TreeVerification.run(
-                directory: root, snapshot: resolved.snapshot, contents: contents,
-                workers: WorkerGroup.processorCount)
+            let report = try ProgressLine.show(.verify, title, counters) {
+                try TreeVerification.run(
+                    directory: root, snapshot: resolved.snapshot, contents: contents,
+                    workers: WorkerGroup.processorCount
+                ) { counters.add(files: $0, bytes: $1) }
+            }
             show(report, resolved)
             return report.differences.isEmpty
         }

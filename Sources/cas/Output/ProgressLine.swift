@@ -4,12 +4,12 @@ import CASFileSystem
 import Glibc
 import Synchronization
 
-/// Shows how far a push or fetch is, on standard error: a line that is redrawn on a terminal, else one
-/// line at the start and one every 30 seconds.
+/// Shows how far a push, fetch or verification is, on standard error: what is going on in a line of its
+/// own, and below it numbers, redrawn on a terminal, else one line every 30 seconds.
 final class ProgressLine: Sendable {
-    /// What is going on, and in which direction bytes go.
+    /// What is going on.
     enum Activity: Sendable {
-        case push, fetch
+        case push, fetch, verify
     }
 
     private static let redrawMilliseconds: Int32 = 100
@@ -57,14 +57,15 @@ final class ProgressLine: Sendable {
         if !isTerminal { Console.note(title) }
         var isDrawn = false
         while !isDone(after: isTerminal ? Self.redrawMilliseconds : Self.reportMilliseconds) {
-            let text = text()
             if isTerminal {
-                let columns = max(Terminal.columns(STDERR_FILENO) - 1, 20)
-                Terminal.write(
-                    Array(("\r" + text.prefix(columns) + "\u{1b}[K").utf8), to: STDERR_FILENO)
+                // What is over before anybody can read it shows nothing.
+                if !isDrawn { Console.note(title) }
+                // The last column stays free: some terminals begin a new line with it.
+                let text = line(columns: Terminal.columns(STDERR_FILENO) - 1)
+                Terminal.write(Array(("\r" + text + "\u{1b}[K").utf8), to: STDERR_FILENO)
                 isDrawn = true
             } else {
-                Console.note(text)
+                Console.note(line(columns: .max))
             }
         }
         if isDrawn { Terminal.write(Array("\r\u{1b}[K".utf8), to: STDERR_FILENO) }
@@ -75,24 +76,43 @@ final class ProgressLine: Sendable {
         return poll(&wait, 1, milliseconds) != 0 && wait.revents != 0
     }
 
-    private func text() -> String {
-        let nanoseconds = SystemClock().monotonicNanoseconds() - start
-        let moved = activity == .push ? counters.bytes : counters.transferred
-        let rate = UInt64(Double(moved) / (Double(max(nanoseconds, 1)) / 1e9))
-        var text = "\(title): \(counted(counters.files, "file")), "
-        switch activity {
-        case .push:
-            let read = counters.bytes
-            let known = read > counters.newBytes ? read - counters.newBytes : 0
-            text +=
-                "\(ByteCount.text(read)) read (\(ByteCount.text(rate))/s), "
-                + "\(ByteCount.text(known)) deduplicated, \(ByteCount.text(counters.transferred)) sent"
-        case .fetch:
-            text += ByteCount.text(counters.transferred)
-            if counters.expected > 0 { text += " of \(ByteCount.text(counters.expected))" }
-            text +=
-                " received (\(ByteCount.text(rate))/s), \(ByteCount.text(counters.bytes)) written"
+    /// As many of the numbers as there is room for, the most important first.
+    private func line(columns: Int) -> String {
+        var text = ""
+        for part in parts() {
+            let longer = text.isEmpty ? part : text + ", " + part
+            guard longer.count <= columns else { break }
+            text = longer
         }
         return text
+    }
+
+    private func parts() -> [String] {
+        let seconds = Double(max(SystemClock().monotonicNanoseconds() - start, 1)) / 1e9
+        func rate(_ bytes: UInt64) -> String {
+            ByteCount.text(UInt64(Double(bytes) / seconds)) + "/s"
+        }
+        // Each number is read once, and what is part of another one after it.
+        let known = counters.known
+        let bytes = counters.bytes
+        let expected = counters.expectedFiles
+        let files =
+            expected > 0
+            ? "\(grouped(counters.files)) of \(counted(expected, "file"))"
+            : counted(counters.files, "file")
+        let size =
+            ByteCount.text(bytes)
+            + (expected > 0 ? " of \(ByteCount.text(counters.expectedBytes))" : "")
+        let moved = ByteCount.text(counters.transferred)
+        switch activity {
+        case .push:
+            let unread = counters.unread
+            return [
+                files, size, "\(ByteCount.text(min(known, bytes))) deduplicated", "\(moved) sent",
+                rate(bytes > unread ? bytes - unread : 0),
+            ]
+        case .fetch: return [files, "\(size) written", "\(moved) received", rate(bytes)]
+        case .verify: return [files, "\(size) compared", rate(bytes)]
+        }
     }
 }
