@@ -153,6 +153,39 @@ import Testing
         #expect(try HashedScan(area.path).tree.findings.map(\.text) == secrets)
     }
 
+    @Test func `what git tracks is kept although it matches an ignore pattern`() throws {
+        let area = try ScanArea()
+        let tracked = [
+            "a.log", "build/deep/kept.o", "build/kept.o", "build/private.o", "build/secret/x",
+            "src/out/kept",
+        ]
+        for name in tracked { try area.write(name, name) }
+        for name in ["b.log", "build/new.o", "build/other/new.o", "src/out/new", "kept.txt"] {
+            try area.write(name, name)
+        }
+        try area.write(".gitignore", "*.log\nbuild/\nout\n")
+        try area.write(".casignore", "private.o\n")
+        try area.write("build/.casignore", "/secret/\n")
+        try area.run(["git", "init", "-q", "."])
+        try area.run(["git", "add", "-f"] + tracked)
+        let scan = try HashedScan(area.path)
+        let files = scan.files.filter { !$0.hasPrefix(".") }
+        #expect(
+            files.sorted() == [
+                "a.log", "build/deep/kept.o", "build/kept.o", "kept.txt", "src/out/kept",
+            ])
+        // What is left out is named entry by entry, not by the directory that is there in part.
+        #expect(
+            scan.tree.skipped.map { PathText.printable($0.path) }.sorted() == [
+                ".git", "b.log", "build/.casignore", "build/new.o", "build/other",
+                "build/private.o", "build/secret", "src/out/new",
+            ])
+        let below = try HashedScan(area.path + "/src").files
+        #expect(below == ["out/kept"])
+        let all = try HashedScan(area.path, ScanOptions(includes: ["new.o"])).files
+        #expect(all.contains("build/new.o") && all.contains("build/kept.o"))
+    }
+
     @Test func `a file that vanishes can be dropped, one that nobody read is named`() throws {
         let area = try ScanArea()
         for name in ["a", "d/gone", "e/unread"] { try area.write(name, name) }

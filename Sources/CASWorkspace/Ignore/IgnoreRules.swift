@@ -35,6 +35,9 @@ package enum IgnoreVerdict: Sendable {
     case leaveOut(IgnoreMatch)
     /// A directory that is left out, but below which an `--include` may match.
     case descend(IgnoreMatch)
+    /// A directory that is left out, but in which git tracks something; what else is in it is left out
+    /// by the same rule.
+    case tracked(IgnoreMatch)
 }
 
 /// The rules of one push that do not depend on a directory: the command line's and the defaults.
@@ -91,14 +94,17 @@ package final class IgnoreScope: Sendable {
     private let weakestFiles: IgnoreList.Kind
     /// The rule that left this directory out, if it is read for the sake of `--include` only.
     package let inherited: IgnoreMatch?
+    /// Whether what is left out here has to be named, since nothing above it was.
+    package let reportsEntries: Bool
     /// Whether verdicts need the whole path.
     package let needsPath: Bool
 
     private init(
         lists: [IgnoreList], weakestFiles: IgnoreList.Kind, inherited: IgnoreMatch?,
-        active: [[Int32]]
+        reportsEntries: Bool, active: [[Int32]]
     ) {
         self.lists = lists
+        self.reportsEntries = reportsEntries
         self.weakestFiles = weakestFiles
         self.inherited = inherited
         self.active = active
@@ -112,16 +118,19 @@ package final class IgnoreScope: Sendable {
     /// its path below the repository's root, with a slash at the end, or empty.
     package convenience init(rules: IgnoreRules, files: [IgnoreList], path: [UInt8] = []) {
         let lists = IgnoreScope.order([rules.include, rules.exclude, rules.defaults] + files)
-        self.init(lists: lists, weakestFiles: .gitignore, inherited: nil, directory: path)
+        self.init(
+            lists: lists, weakestFiles: .gitignore, inherited: nil, reportsEntries: true,
+            directory: path)
     }
 
     private convenience init(
         lists: [IgnoreList], weakestFiles: IgnoreList.Kind, inherited: IgnoreMatch?,
-        directory: [UInt8]
+        reportsEntries: Bool, directory: [UInt8]
     ) {
         let slashes = directory.count { $0 == Byte.slash }
         self.init(
             lists: lists, weakestFiles: weakestFiles, inherited: inherited,
+            reportsEntries: reportsEntries,
             active: directory.withUnsafeBufferPointer { directory in
                 lists.map { $0.active(in: directory, slashes: slashes) }
             })
@@ -137,7 +146,9 @@ package final class IgnoreScope: Sendable {
 
     /// Whether an ignore file of that kind counts in the directory that `verdict` lets the scan enter.
     package func reads(_ kind: IgnoreList.Kind) -> Bool {
-        inherited == nil && kind >= weakestFiles
+        guard kind >= weakestFiles else { return false }
+        // In a directory that git leaves out, what it tracks may still be left out for the push.
+        return inherited.map { kind > .gitignore && $0.list.kind <= .gitignore } ?? true
     }
 
     /// The rules in a directory below, before its own ignore files are read.
@@ -151,17 +162,23 @@ package final class IgnoreScope: Sendable {
         case .keep:
             if lists.allSatisfy({ $0.paths.isEmpty }) { return self }
             return IgnoreScope(
-                lists: lists, weakestFiles: weakestFiles, inherited: nil, directory: path)
+                lists: lists, weakestFiles: weakestFiles, inherited: nil, reportsEntries: true,
+                directory: path)
         case .bringBack(let kind):
             let kept = lists.filter {
                 $0.kind >= kind || $0.kind == .exclude || $0.kind == .defaults
             }
             return IgnoreScope(
                 lists: kept, weakestFiles: max(kind, weakestFiles), inherited: nil,
-                directory: path)
+                reportsEntries: true, directory: path)
         case .leaveOut(let match), .descend(let match):
             return IgnoreScope(
-                lists: lists, weakestFiles: weakestFiles, inherited: match, directory: path)
+                lists: lists, weakestFiles: weakestFiles, inherited: match, reportsEntries: false,
+                directory: path)
+        case .tracked(let match):
+            return IgnoreScope(
+                lists: lists, weakestFiles: weakestFiles, inherited: match,
+                reportsEntries: reportsEntries, directory: path)
         }
     }
 
@@ -172,7 +189,7 @@ package final class IgnoreScope: Sendable {
         guard files.contains(where: { !$0.patterns.isEmpty }) else { return self }
         return IgnoreScope(
             lists: IgnoreScope.order(lists.reversed() + files), weakestFiles: weakestFiles,
-            inherited: inherited, directory: path)
+            inherited: inherited, reportsEntries: reportsEntries, directory: path)
     }
 
     /// Decides about an entry.
@@ -188,7 +205,11 @@ package final class IgnoreScope: Sendable {
         }
         let keeps = match.list.kind == .include || match.pattern.isNegated
         if let inherited {
-            guard match.list.kind == .include else { return leftOut(inherited, path, isDirectory) }
+            guard match.list.kind == .include else {
+                // A stronger rule than the one above also leaves out what git tracks.
+                let isStronger = match.list.kind > inherited.list.kind && !keeps
+                return leftOut(isStronger ? match : inherited, path, isDirectory)
+            }
             return isDirectory ? .bringBack(.include) : .keep
         }
         guard keeps else { return leftOut(match, path, isDirectory) }

@@ -10,6 +10,8 @@ final class DirectoryScanner {
         let kind: FileKind?
     }
 
+    private static let gitName = Array(".git".utf8)
+
     private let scan: ScanState
     private let listing = ReusableBuffer(capacity: 64 * 1024)
     /// Names of the directory at hand, each with a NUL behind it.
@@ -188,18 +190,26 @@ extension DirectoryScanner {
         }
         let isDirectory = kind == .directory
         if isDirectory || scope.needsPath { path.append(contentsOf: name) }
-        let verdict = path.withUnsafeBufferPointer {
+        var verdict = path.withUnsafeBufferPointer {
             scope.verdict(name: name, path: $0, isDirectory: isDirectory)
         }
         switch verdict {
-        case .keep, .bringBack: break
+        case .leaveOut(let rule), .descend(let rule):
+            if !isDirectory, !scope.needsPath { path.append(contentsOf: name) }
+            if try isTracked(name, isDirectory, rule) {
+                verdict = isDirectory ? .tracked(rule) : .keep
+            }
+        default: break
+        }
+        switch verdict {
+        case .keep, .bringBack, .tracked: break
         case .descend(let rule):
-            if scope.inherited == nil {
+            if scope.reportsEntries {
                 report.skip(directory.path(of: name), isDirectory: true, by: rule)
             }
         case .leaveOut(let rule):
             // What lies below a directory that was left out is reported with it.
-            if scope.inherited == nil {
+            if scope.reportsEntries {
                 report.skip(directory.path(of: name), isDirectory: isDirectory, by: rule)
             }
             return
@@ -207,7 +217,10 @@ extension DirectoryScanner {
         if isDirectory {
             if CaseFolding.isFoldable(name) { foldable = true }
             var state = ScannedDirectory.State.whole
-            if case .descend = verdict { state = .partial }
+            switch verdict {
+            case .descend, .tracked: state = .partial
+            default: break
+            }
             path.append(Byte.slash)
             children.append((Array(name), state, scope.entering(path, verdict)))
             return
@@ -229,6 +242,19 @@ extension DirectoryScanner {
         } else {
             take(file: name, status, directory, &cached)
         }
+    }
+
+    /// Whether git tracks an entry, or something below it, that a rule of git's or a default leaves out:
+    /// to git, such a rule is for what it does not track yet. The entry's path stands in `path`.
+    private func isTracked(
+        _ name: UnsafeBufferPointer<UInt8>, _ isDirectory: Bool, _ rule: IgnoreMatch
+    ) throws -> Bool {
+        guard rule.list.kind <= .gitignore, !name.elementsEqual(DirectoryScanner.gitName) else {
+            return false
+        }
+        return isDirectory
+            ? try scan.tracked.hasEntries(below: path + [Byte.slash])
+            : try scan.tracked.contains(path)
     }
 
     private func take(

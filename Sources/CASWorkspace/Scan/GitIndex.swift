@@ -6,85 +6,48 @@ enum GitIndex {
     /// Bytes of an entry before its object name.
     private static let statusBytes = 40
 
-    /// The findings without secrets that git tracks: who committed a file knows of it.
-    static func withoutTracked(
-        _ findings: [ScanFinding], _ repository: WorkspaceRepository
-    ) throws -> [ScanFinding] {
-        var wanted: Set<[UInt8]> = []
-        for case .secret(let path) in findings { wanted.insert(repository.base + path) }
-        guard !wanted.isEmpty, let directory = repository.gitDirectory else { return findings }
-        let tracked = try tracked(among: wanted, gitDirectory: directory)
-        return findings.filter { finding in
-            guard case .secret(let path) = finding else { return true }
-            return !tracked.contains(repository.base + path)
-        }
-    }
-
-    /// Which of these paths the index names.
-    ///
-    /// An index that cannot be read names none: then too much
-    /// is reported, which is the safe side.
-    static func tracked(among wanted: Set<[UInt8]>, gitDirectory: String) throws -> Set<[UInt8]> {
-        do {
-            let file = try OpenFile(reading: FilePaths.join(gitDirectory, "index"))
-            let size = Int(try file.status().size)
-            let buffer = ReusableBuffer(capacity: size)
-            try buffer.append(maximum: size) { try file.read(into: $0) }
-            for hashBytes in [20, 32] {
-                if let names = try parse(buffer.bytes, hashBytes: hashBytes, wanted) {
-                    return names
-                }
-            }
-            return []
-        } catch let error as CASError
-            where [.notFound, .permissionDenied, .dataLoss].contains(error.code)
-        {
-            return []
-        }
-    }
-
-    /// The wanted names; nil if the index does not hold object names of that many bytes.
+    /// Calls `visit` with each name, in git's order; false if the index does not hold object names of
+    /// that many bytes.
     static func parse(
-        _ bytes: UnsafeRawBufferPointer, hashBytes: Int, _ wanted: Set<[UInt8]>
-    ) throws -> Set<[UInt8]>? {
+        _ bytes: UnsafeRawBufferPointer, hashBytes: Int, _ visit: ([UInt8]) -> Void
+    ) throws -> Bool {
         var reader = ByteReader(bytes)
-        guard bytes.count >= 12, try reader.array(4) == Array("DIRC".utf8) else { return nil }
+        guard bytes.count >= 12, try reader.array(4) == Array("DIRC".utf8) else { return false }
         let version = UInt32(bigEndian: try reader.uint32().littleEndian)
         let count = UInt32(bigEndian: try reader.uint32().littleEndian)
-        guard (2...4).contains(version) else { return nil }
-        var found: Set<[UInt8]> = []
+        guard (2...4).contains(version) else { return false }
         var name: [UInt8] = []
         for _ in 0..<count {
             let start = reader.offset
-            guard reader.remaining > statusBytes + hashBytes + 2 else { return nil }
+            guard reader.remaining > statusBytes + hashBytes + 2 else { return false }
             _ = try reader.take(statusBytes + hashBytes)
             let flags = UInt16(bigEndian: try reader.uint16().littleEndian)
             if flags & 0x4000 != 0 {
-                guard version >= 3, reader.remaining >= 2 else { return nil }
+                guard version >= 3, reader.remaining >= 2 else { return false }
                 _ = try reader.take(2)
             }
             if version == 4 {
-                guard let shared = offset(&reader), shared <= name.count else { return nil }
+                guard let shared = offset(&reader), shared <= name.count else { return false }
                 name.removeLast(shared)
             } else {
                 name.removeAll(keepingCapacity: true)
             }
             let rest = bytes[reader.offset...].prefix { $0 != 0 }
-            guard rest.count < reader.remaining else { return nil }
+            guard rest.count < reader.remaining else { return false }
             name += rest
             // The flags hold the name's length, which tells a wrong size of object names.
             let noted = Int(flags & 0xfff)
-            guard noted == min(name.count, 0xfff), !name.isEmpty else { return nil }
+            guard noted == min(name.count, 0xfff), !name.isEmpty else { return false }
             _ = try reader.take(rest.count + 1)
             if version < 4 {
                 let length = reader.offset - start
                 let padded = (length - 1 + 8) / 8 * 8
-                guard padded - length <= reader.remaining else { return nil }
+                guard padded - length <= reader.remaining else { return false }
                 _ = try reader.take(padded - length)
             }
-            if wanted.contains(name) { found.insert(name) }
+            visit(name)
         }
-        return found
+        return true
     }
 
     /// git's offset encoding (gitformat-pack(5)).

@@ -49,8 +49,10 @@ package enum WorkspaceScan {
         let rules = try IgnoreRules(
             includes: options.includes, excludes: options.excludes,
             useDefaults: options.useDefaults, base: repository.base)
+        let tracked = TrackedPaths(gitDirectory: repository.gitDirectory)
         let scan = ScanState(
-            root: handle, base: repository.base, cache: cache, limits: options.limits)
+            root: handle, base: repository.base, tracked: tracked, cache: cache,
+            limits: options.limits)
         let top = ScannedDirectory(
             parent: nil, index: 0, name: [], state: .whole, scope: try repository.scope(rules),
             cacheOffset: cache?.rootOffset)
@@ -70,7 +72,7 @@ package enum WorkspaceScan {
         }
         var report = ScanReport()
         for part in reports.withLock({ $0 }) { report.merge(part) }
-        report.findings = try GitIndex.withoutTracked(report.findings, repository)
+        report.findings = try tracked.withoutTracked(report.findings, base: repository.base)
         report.sort()
         return ScannedTree(
             root: path, directories: scan.finish(), report: report, start: start, cache: cache,
@@ -86,13 +88,18 @@ final class ScanState: Sendable {
     let handles: HandleCache
     /// The root's path below the repository's root, with a slash at its end.
     let base: [UInt8]
+    let tracked: TrackedPaths
     let cache: StatCache?
     private let limits: Limits
     private let directories = Mutex<[ScannedDirectory]>([])
     private let entries = Atomic<UInt64>(0)
 
-    init(root: DirectoryHandle, base: [UInt8], cache: StatCache?, limits: Limits) {
+    init(
+        root: DirectoryHandle, base: [UInt8], tracked: TrackedPaths, cache: StatCache?,
+        limits: Limits
+    ) {
         handles = HandleCache(root: root)
+        self.tracked = tracked
         self.base = base
         self.cache = cache
         self.limits = limits
