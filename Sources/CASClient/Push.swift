@@ -307,7 +307,8 @@ final class PushRun {
             let response = try connection.commit(request, records: context.commitRecords)
             switch response.outcome {
             case .done, .unchanged: return response
-            case .conflict: throw PushRun.conflict(options.ref, response)
+            case .conflict:
+                throw options.precondition.failure(options.ref, present: response.previous)
             case .missing:
                 // More may come to light with what was sent, and a store that was killed forgets what
                 // came before the commit; but not again and again.
@@ -331,13 +332,6 @@ final class PushRun {
         }
         throw CASError(
             .unavailable, "the store asked for more too many times", hint: "push again")
-    }
-
-    static func conflict(_ ref: RefName, _ response: PushResponse) -> CASError {
-        let present = response.previous.map { "it names \($0) now" } ?? "there is no such ref now"
-        return CASError(
-            .aborted, "'\(ref)' was moved by somebody else: \(present)",
-            hint: "look at it with cas log \(ref), then push with --if-match of that digest")
     }
 
     // MARK: - Afterwards

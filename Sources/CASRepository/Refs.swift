@@ -102,11 +102,7 @@ extension Repository {
         _ precondition: Precondition, _ name: RefName, _ present: RefEntry?
     ) throws {
         guard precondition.holds(present) else {
-            throw CASError(
-                .aborted,
-                present.map { "'\(name)' names \($0.target.digest) now: somebody else moved it" }
-                    ?? "there is no ref '\(name)' any more",
-                hint: "look at it with cas log, then decide again")
+            throw precondition.failure(name, present: present?.target.digest)
         }
     }
 

@@ -6,6 +6,12 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
+/// How far a server came.
+final class ServerProgress: Sendable {
+    /// Whether it ever took connections.
+    let hasServed = Atomic(false)
+}
+
 /// A server in this process.
 package final class RunningServer: Sendable {
     private struct State {
@@ -22,7 +28,7 @@ package final class RunningServer: Sendable {
 
     init(
         _ configuration: ServerConfiguration, _ repository: Repository, _ pool: NIOThreadPool,
-        _ group: ServiceGroup, _ logger: Logger
+        _ group: ServiceGroup, _ logger: Logger, _ progress: ServerProgress
     ) {
         self.configuration = configuration
         self.repository = repository
@@ -33,7 +39,7 @@ package final class RunningServer: Sendable {
             do { try await group.run() } catch { failure = error }
             // Waits for commits that run, whatever became of the connections that asked for them.
             do { try await pool.shutdownGracefully() } catch { failure = failure ?? error }
-            logger.info("stopped")
+            if progress.hasServed.load(ordering: .acquiring) { logger.info("stopped") }
             finish(failure)
         }
     }

@@ -67,12 +67,17 @@ package enum Server {
             directory: configuration.storeDirectory, create: true, limits: configuration.limits)
         let logger = Logger(label: "cas") { _ in JSONLog(level: configuration.logLevel) }
         let pool = NIOThreadPool(numberOfThreads: configuration.threads)
-        let application = application(configuration, repository, pool, builder, logger, onReady)
+        let progress = ServerProgress()
+        let application = application(configuration, repository, pool, builder, logger) {
+            progress.hasServed.store(true, ordering: .releasing)
+            onReady($0)
+        }
         var settings = ServiceGroupConfiguration(
             services: [application], gracefulShutdownSignals: signals, logger: logger)
         settings.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
         return RunningServer(
-            configuration, repository, pool, ServiceGroup(configuration: settings), logger)
+            configuration, repository, pool, ServiceGroup(configuration: settings), logger,
+            progress)
     }
 
     private static func application(
@@ -120,6 +125,11 @@ package enum Server {
         guard let certificatePath = configuration.certificatePath,
             let keyPath = configuration.keyPath
         else { return plain }
+        for path in [certificatePath, keyPath] where try DiskFileSystem().status(path) == nil {
+            throw CASError(
+                .notFound, "no such file",
+                hint: "--tls-certificate and --tls-key name PEM files", path: path)
+        }
         do {
             var settings = TLSConfiguration.makeServerConfiguration(
                 certificateChain: try NIOSSLCertificate.fromPEMFile(certificatePath).map {

@@ -41,10 +41,10 @@ package struct ServerConfiguration: Sendable {
         self.threads = max(4, min(threads, 64))
     }
 
-    /// Parses `HOST:PORT`, `[::1]:PORT`, `:PORT` or `HOST`.
+    /// Parses `HOST:PORT`, `[::1]:PORT` or `:PORT`.
     package mutating func setListen(_ text: String) throws {
         let wrong = CASError(
-            .invalidArgument, "'\(text)' is not an address to listen on",
+            .invalidArgument, "'\(text)' is not an address to listen on: it is no HOST:PORT",
             hint: "write HOST:PORT, for example 127.0.0.1:8700, or [::1]:8700")
         var rest = text[...]
         var address: Substring
@@ -55,19 +55,16 @@ package struct ServerConfiguration: Sendable {
             address = rest[..<colon]
             rest = rest[colon...]
         } else {
-            address = rest
-            rest = ""
+            throw wrong
         }
         guard !text.isEmpty, !address.contains("[") else { throw wrong }
         // Only in brackets: `::1` could mean a port as well.
         guard text.hasPrefix("[") || !address.contains(":") else { throw wrong }
         if address.isEmpty { address = "0.0.0.0" }
-        if !rest.isEmpty {
-            guard rest.first == ":", rest.dropFirst().allSatisfy(\.isWholeNumber),
-                let number = UInt16(rest.dropFirst())
-            else { throw wrong }
-            port = Int(number)
-        }
+        guard rest.first == ":", rest.dropFirst().allSatisfy(\.isWholeNumber),
+            let number = UInt16(rest.dropFirst())
+        else { throw wrong }
+        port = Int(number)
         host = String(address)
     }
 

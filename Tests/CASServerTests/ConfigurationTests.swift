@@ -13,7 +13,7 @@ import Testing
         ("127.0.0.1:8700", "127.0.0.1", 8700, true), ("localhost:1", "localhost", 1, true),
         ("[::1]:9", "::1", 9, true), (":80", "0.0.0.0", 80, false),
         ("0.0.0.0:0", "0.0.0.0", 0, false), ("cas.example:443", "cas.example", 443, false),
-        ("127.9.9.9", "127.9.9.9", 8700, true),
+        ("127.9.9.9:8700", "127.9.9.9", 8700, true),
         ("127.0.0.1.example:1", "127.0.0.1.example", 1, false),
     ])
     func `an address to listen on is parsed`(
@@ -27,7 +27,7 @@ import Testing
 
     @Test(arguments: [
         "127.0.0.1:x", "127.0.0.1:70000", "[::1]x", "", "::1", "[::1", "127.0.0.1:",
-        "127.0.0.1:+80",
+        "127.0.0.1:+80", "foo", "127.9.9.9", "[::1]",
         "a:b:1",
     ])
     func `a wrong address says how it is written`(text: String) throws {

@@ -40,6 +40,23 @@ package enum IgnoreVerdict: Sendable {
     case tracked(IgnoreMatch)
 }
 
+/// Patterns that stand in a project file.
+package struct ProjectPatterns: Sendable {
+    /// The file, for messages.
+    package var path: String
+    /// Patterns that are kept.
+    package var includes: [String]
+    /// Patterns that are left out.
+    package var excludes: [String]
+
+    /// Patterns of a file.
+    package init(path: String, includes: [String], excludes: [String]) {
+        self.path = path
+        self.includes = includes
+        self.excludes = excludes
+    }
+}
+
 /// The rules of one push that do not depend on a directory: the command line's and the defaults.
 package struct IgnoreRules: Sendable {
     /// Names left out unless a stronger rule brings them back.
@@ -47,20 +64,31 @@ package struct IgnoreRules: Sendable {
         ".git", ".cas", ".venv", "__pycache__", ".ipynb_checkpoints",
     ]
 
-    let include: IgnoreList
-    let exclude: IgnoreList
-    let defaults: IgnoreList
+    /// All of them, of one kind the stronger one last.
+    let lists: [IgnoreList]
 
-    /// Compiles the command line's patterns, which are relative to the directory that is pushed;
+    /// Compiles the command line's and the project's patterns, which are relative to the directory that is pushed;
     /// `base` is its path below the repository's root, with a slash at the end, or empty.
     package init(
-        includes: [String] = [], excludes: [String] = [], useDefaults: Bool = true,
-        base: [UInt8] = []
+        includes: [String] = [], excludes: [String] = [], project: ProjectPatterns? = nil,
+        useDefaults: Bool = true, base: [UInt8] = []
     ) throws {
-        include = try IgnoreRules.list(.include, "--include", includes, base)
-        exclude = try IgnoreRules.list(.exclude, "--exclude", excludes, base)
-        defaults = try IgnoreRules.list(
-            .defaults, "default", useDefaults ? IgnoreRules.defaultNames : [], base)
+        var lists: [IgnoreList] = []
+        if let project {
+            lists = [
+                try IgnoreRules.list(
+                    .include, "\(project.path): include", project.includes, base),
+                try IgnoreRules.list(
+                    .exclude, "\(project.path): exclude", project.excludes, base),
+            ]
+        }
+        lists += [
+            try IgnoreRules.list(.include, "--include", includes, base),
+            try IgnoreRules.list(.exclude, "--exclude", excludes, base),
+            try IgnoreRules.list(
+                .defaults, "default", useDefaults ? IgnoreRules.defaultNames : [], base),
+        ]
+        self.lists = lists
     }
 
     private static func list(
@@ -117,7 +145,7 @@ package final class IgnoreScope: Sendable {
     /// it, weakest first (`.git/info/exclude`, then downwards from the repository's root); `path` is
     /// its path below the repository's root, with a slash at the end, or empty.
     package convenience init(rules: IgnoreRules, files: [IgnoreList], path: [UInt8] = []) {
-        let lists = IgnoreScope.order([rules.include, rules.exclude, rules.defaults] + files)
+        let lists = IgnoreScope.order(rules.lists + files)
         self.init(
             lists: lists, weakestFiles: .gitignore, inherited: nil, reportsEntries: true,
             directory: path)
@@ -226,9 +254,12 @@ package final class IgnoreScope: Sendable {
     private func leftOut(
         _ match: IgnoreMatch, _ path: UnsafeBufferPointer<UInt8>, _ isDirectory: Bool
     ) -> IgnoreVerdict {
-        guard isDirectory, let first = lists.first, first.kind == .include,
-            first.canMatch(below: path, slashes: path.count { $0 == Byte.slash } + 1)
-        else { return .leaveOut(match) }
+        guard isDirectory, lists.first?.kind == .include else { return .leaveOut(match) }
+        let slashes = path.count { $0 == Byte.slash } + 1
+        let canMatch = lists.prefix { $0.kind == .include }.contains {
+            $0.canMatch(below: path, slashes: slashes)
+        }
+        guard canMatch else { return .leaveOut(match) }
         return .descend(match)
     }
 

@@ -9,6 +9,8 @@ package struct ScanOptions: Sendable {
     package var includes: [String]
     /// Patterns that are left out.
     package var excludes: [String]
+    /// Patterns of both kinds that a project file adds; those above are stronger.
+    package var project: ProjectPatterns?
     /// Threads that list directories.
     package var workers: Int
     /// Whether `.git`, `.venv` and the like are left out by default.
@@ -24,6 +26,7 @@ package struct ScanOptions: Sendable {
     ) {
         self.includes = includes
         self.excludes = excludes
+        project = nil
         self.workers = max(1, workers)
         self.useDefaults = useDefaults
         self.limits = limits
@@ -48,7 +51,7 @@ package enum WorkspaceScan {
         let repository = try WorkspaceRepository(containing: path)
         let rules = try IgnoreRules(
             includes: options.includes, excludes: options.excludes,
-            useDefaults: options.useDefaults, base: repository.base)
+            project: options.project, useDefaults: options.useDefaults, base: repository.base)
         let tracked = TrackedPaths(gitDirectory: repository.gitDirectory)
         let scan = ScanState(
             root: handle, base: repository.base, tracked: tracked, cache: cache,

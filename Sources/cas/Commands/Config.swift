@@ -101,8 +101,13 @@ struct ConfigCommand: ParsableCommand {
         }
         let project = settings.project
         let path = project?.path ?? "default"
-        lines.append(
-            Line(key: "to", value: project?.to, origin: project?.to == nil ? "default" : path))
+        var origin = project?.to == nil ? "default" : path
+        if let project, let to = project.to {
+            do { _ = try project.ref(to) } catch {
+                origin = "BAD: " + printable((error as? CASError)?.message ?? "\(error)")
+            }
+        }
+        lines.append(Line(key: "to", value: project?.to, origin: origin))
         for (key, values) in [
             ("include", project?.includes ?? []), ("exclude", project?.excludes ?? []),
         ] where !values.isEmpty {

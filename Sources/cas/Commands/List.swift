@@ -90,9 +90,19 @@ struct PrefixArgument {
             name = ""
             return
         }
-        let reference = try Arguments.reference(text + "x")
-        host = reference.host
-        name = String(try Arguments.refName(reference).name.dropLast())
+        if text.contains("://"), !text.hasPrefix("cas://") {
+            throw ValidationError(
+                "'\(text)' is an address and no prefix of names; write HOST/, or --server URL")
+        }
+        do {
+            let reference = try Reference(text + "x")
+            host = reference.host
+            name = String(try Arguments.refName(reference).name.dropLast())
+        } catch is CASError {
+            throw ValidationError(
+                "'\(text)' is no prefix of names; write NAME/ or HOST/NAME/, or nothing for all refs"
+            )
+        }
     }
 }
 

@@ -92,12 +92,39 @@ struct PushCommand: ParsableCommand {
             }
         }
         let report = report(summary)
+        let present = dryRun ? try check(options, summary, store) : nil
         if output.json {
-            Console.data(report.json)
+            Console.data(dryRun ? report.json.with("current", .digest(present)) : report.json)
         } else if !dryRun {
             Console.data("\(ref.value.name)@\(summary.snapshot)")
         }
         report.writeNotes(dryRun ? .dryRun : .done)
+        guard dryRun else { return }
+        Console.note(
+            present.map {
+                $0 == summary.snapshot
+                    ? "\(ref.value) names this already: \($0)" : "\(ref.value) names \($0) now"
+            } ?? "there is no \(ref.value) yet; a push would create it")
+    }
+}
+
+extension PushCommand {
+    /// What the ref names now; throws what the push would throw if that is not what `--if-match` wants.
+    private func check(
+        _ options: PushOptions, _ summary: PushSummary, _ store: StoreAccess
+    ) throws -> Digest? {
+        let entry = try store.connection.ref(options.ref)
+        guard entry?.target.digest != summary.snapshot else { return summary.snapshot }
+        let holds =
+            switch options.precondition {
+            case .any: true
+            case .absent: entry == nil
+            case .digest(let digest): entry?.target.digest == digest || entry?.tree == digest
+            }
+        guard holds else {
+            throw options.precondition.failure(options.ref, present: entry?.target.digest)
+        }
+        return entry?.target.digest
     }
 }
 
@@ -116,9 +143,11 @@ struct SelectionFlags: ParsableArguments {
 
     /// Flags on top of the project file's patterns.
     func options(_ settings: Settings) -> ScanOptions {
-        ScanOptions(
-            includes: (settings.project?.includes ?? []) + include,
-            excludes: (settings.project?.excludes ?? []) + exclude)
+        var options = ScanOptions(includes: include, excludes: exclude)
+        options.project = settings.project.map {
+            ProjectPatterns(path: $0.path, includes: $0.includes, excludes: $0.excludes)
+        }
+        return options
     }
 }
 
@@ -158,14 +187,7 @@ enum PushTarget {
     ) throws -> Setting<RefName> {
         if let target { return Setting(try Arguments.refName(target), .flag("--to")) }
         if let project = store.settings.project, let to = project.to {
-            let reference = try Reference(to)
-            guard reference.host == nil, case .ref(let name) = reference.target else {
-                throw CASError(
-                    .invalidArgument,
-                    "\(project.path): 'to' is '\(printable(to))', but it must be NAME[:TAG] without a server",
-                    hint: "the server comes from CAS_SERVER, --server or your own config.yaml")
-            }
-            return Setting(name, .projectFile(project.path))
+            return Setting(try project.ref(to), .projectFile(project.path))
         }
         let scopes = store.connection.isLocal ? [] : try store.connection.describe().scopes
         let prefix = scopes.first {

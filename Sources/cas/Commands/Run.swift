@@ -49,7 +49,8 @@ struct RunCommand: ParsableCommand {
             defer { withExtendedLifetime(lock) {} }
             let request = FetchRequest(
                 want: "\(resolved.digest)", shown: reference, destination: directory, force: true,
-                keep: false, reproducible: false, cache: try cacheFlags.resolve(settings))
+                keep: false, reproducible: false, cache: try cacheFlags.resolve(settings),
+                isManaged: true)
             _ = try request.run(store)
             return directory
         }

@@ -75,8 +75,10 @@ struct ServeCommand: ParsableCommand {
         // From here on the server decides what a signal means: it ends what is in progress.
         Interruption.remove()
         signal(SIGPIPE, SIG_IGN)
-        Console.note("serving the store in \(directory)")
-        try Server.run(configuration) { address in Console.data(address) }
+        try Server.run(configuration) { address in
+            Console.note("serving the store in \(directory)")
+            Console.data(address)
+        }
         Console.note("stopped; everything acknowledged is on disk")
     }
 

@@ -52,9 +52,11 @@ struct TagCommand: ParsableCommand {
             } else {
                 Console.data("\(name.name)@\(entry.target.digest)")
             }
+            let before = previous?.target.digest
             Console.note(
                 "\(name) in \(store.choice.text) "
-                    + (previous.map { "named \($0.target.digest) before" } ?? "is new"))
+                    + (before == entry.target.digest
+                        ? "is unchanged" : before.map { "named \($0) before" } ?? "is new"))
         }
     }
 }

@@ -5,7 +5,17 @@ import CASCore
 enum Arguments {
     /// A reference: `[HOST/]NAME[:TAG]`, `NAME@sha256:…`, `sha256:…`.
     static func reference(_ text: String) throws -> Reference {
-        try usage { try Reference(text) }
+        let name = text.hasPrefix("cas://") ? text.dropFirst(6) : text[...]
+        guard !name.contains("://") else {
+            throw ValidationError(
+                "'\(text)' is an address and no reference; write HOST/NAME, or NAME with --server URL"
+            )
+        }
+        guard !name.isEmpty, name.first != "/" else {
+            throw ValidationError(
+                "'\(text)' is no reference: it names nothing; write NAME, HOST/NAME or sha256:…")
+        }
+        return try usage { try Reference(text) }
     }
 
     /// The ref that a reference names; a digest is no ref.

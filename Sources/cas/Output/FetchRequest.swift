@@ -14,6 +14,8 @@ struct FetchRequest {
     let keep: Bool
     let reproducible: Bool
     let cache: CacheFlags.Resolved
+    /// Whether the directory is one of `cas run`, in which nobody's own files belong.
+    var isManaged = false
 
     /// Fetches, shows the progress, and says what happened on standard error.
     func run(_ store: StoreAccess) throws -> FetchReport {
@@ -34,7 +36,7 @@ struct FetchRequest {
         }
         let report = FetchReport(
             summary: summary, store: store, destination: destination,
-            nanoseconds: SystemClock().monotonicNanoseconds() - start)
+            nanoseconds: SystemClock().monotonicNanoseconds() - start, isManaged: isManaged)
         report.writeNotes()
         return report
     }
@@ -46,6 +48,7 @@ struct FetchReport {
     let store: StoreAccess
     let destination: String
     let nanoseconds: UInt64
+    var isManaged = false
 
     /// What lies at the destination now.
     var line: String {
@@ -67,7 +70,10 @@ struct FetchReport {
         if restore.removed > 0 { parts.append("\(grouped(restore.removed)) removed") }
         parts.append("\(ByteCount.text(summary.receivedBytes)) received")
         Console.note(parts.joined(separator: ", "))
-        list("overwritten or removed, since --force is given:", restore.overwritten)
+        list(
+            isManaged
+                ? "restored, since they were changed or added in the directory of cas run:"
+                : "overwritten or removed, since --force is given:", restore.overwritten)
         list("left as you changed them, since --keep is given:", restore.left)
     }
 

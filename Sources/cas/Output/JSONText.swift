@@ -24,6 +24,12 @@ indirect enum JSONText: CustomStringConvertible {
         optional(value?.description)
     }
 
+    /// An object with one more member at its end.
+    func with(_ key: String, _ value: JSONText) -> JSONText {
+        guard case .object(let members) = self else { return self }
+        return .object(members + [(key, value)])
+    }
+
     /// The document with two spaces for each level.
     var description: String {
         var output = ""

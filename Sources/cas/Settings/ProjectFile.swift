@@ -38,6 +38,24 @@ struct ProjectFile: Sendable {
         }
     }
 
+    /// The ref that `to` names; throws for anything else than a ref without a server.
+    func ref(_ to: String) throws -> RefName {
+        func fail(_ what: String) -> CASError {
+            CASError(
+                .invalidArgument, "\(path): 'to' is '\(printable(to))', but \(what)",
+                hint: "write NAME[:TAG]; the server comes from CAS_SERVER, --server or your own "
+                    + "config.yaml")
+        }
+        let reference: Reference
+        do { reference = try Reference(to) } catch let error as CASError {
+            throw fail("that is no ref: \(error.message)")
+        }
+        guard reference.host == nil, case .ref(let name) = reference.target else {
+            throw fail("it must be NAME[:TAG] without a server")
+        }
+        return name
+    }
+
     private init(_ file: SettingsFile) throws {
         try file.check(known: ProjectFile.known, refused: ProjectFile.refused)
         path = file.path

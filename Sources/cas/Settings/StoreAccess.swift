@@ -57,6 +57,14 @@ extension StoreFlags {
                 {
                     error.hint = withheld
                 }
+                // A reference has no scheme, so there is nothing to mend in it.
+                if choice.origin == .reference, !address.isSecure, error.code != .notFound,
+                    error.message.contains(address.url)
+                {
+                    error.hint =
+                        "a HOST on this machine is asked by http; if the server has TLS, add "
+                        + "--server https://\(address.authority)"
+                }
                 throw error
             }
         }
