@@ -44,8 +44,8 @@ package struct ServerConfiguration: Sendable {
     /// Parses `HOST:PORT`, `[::1]:PORT` or `:PORT`.
     package mutating func setListen(_ text: String) throws {
         let wrong = CASError(
-            .invalidArgument, "'\(text)' is not an address to listen on: it is no HOST:PORT",
-            hint: "write HOST:PORT, for example 127.0.0.1:8700, or [::1]:8700")
+            .invalidArgument, "'\(text)' is no HOST:PORT to listen on",
+            hint: "write for example 127.0.0.1:8700, 0.0.0.0:8700 or [::1]:8700")
         var rest = text[...]
         var address: Substring
         if rest.hasPrefix("["), let end = rest.firstIndex(of: "]") {

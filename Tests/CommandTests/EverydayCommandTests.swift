@@ -127,6 +127,12 @@ import Testing
         try fixture.cas("run p -- ./run.sh --epochs 3")
         let status = try fixture.cas(["run", "p", "--", "sh", "-c", "exit 7"]).status
         #expect(status == 7)
+        let edit = "echo changed > model.py"
+        _ = try fixture.run(["run", "p", "--", "sh", "-c", edit])
+        let again = try fixture.run(["run", "p", "--", "cat", "model.py"])
+        #expect(again.output == "answer = 42\n")
+        #expect(again.errors.contains("restored, since"), "\(again.errors)")
+        #expect(!again.errors.contains("--force"), "\(again.errors)")
         try fixture.cas("run p -- no-such-command")
         try fixture.cas("run p")
         try Snapshot.check(fixture, "run")

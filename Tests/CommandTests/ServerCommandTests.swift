@@ -92,6 +92,8 @@ import Testing
         let fixture = try CommandLineFixture()
         try fixture.cas("serve --listen 0.0.0.0:8700 --store store")
         try fixture.cas("serve --listen nowhere:at:all --store store")
+        try fixture.cas("serve --listen foo --store store")
+        try fixture.cas("serve --tls-certificate c.pem --tls-key k.pem --store store")
         try fixture.cas("serve --tls-certificate c.pem --store store")
         try fixture.cas("serve --plaintext --tls-certificate c.pem --tls-key k.pem --store store")
         try fixture.cas("serve --anonymous everything --store store")
@@ -103,6 +105,10 @@ import Testing
     @Test func `a server that is not there is an error that says what to do`() throws {
         let fixture = try CommandLineFixture()
         try fixture.cas("ls --server http://127.0.0.1")
+        try fixture.cas("ls http://127.0.0.1:1/team/x")
+        try fixture.cas("ls http://127.0.0.1:1/")
+        try fixture.cas("ls /")
+        try fixture.cas("cat /team x")
         try fixture.cas("ls --server ftp://127.0.0.1")
         try fixture.cas("ls --server https://user:secret@cas.example.com")
         try fixture.cas(

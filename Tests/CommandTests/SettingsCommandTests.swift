@@ -85,6 +85,20 @@ import Testing
         #expect(result.errors.contains(message), "\(result.errors)")
     }
 
+    @Test func `a ref of the project file that is none is shown as bad`() throws {
+        let fixture = try CommandLineFixture()
+        try fixture.writeProject()
+        try fixture.write("work/cas.yaml", "to: Team/X\n")
+        let file = fixture.path("work/cas.yaml")
+        let shown = try fixture.run(["config", "work"])
+        #expect(shown.status == 0)
+        #expect(shown.output.contains("Team/X"))
+        #expect(shown.output.contains("(BAD: \(file): 'to' is 'Team/X'"), "\(shown.output)")
+        let push = try fixture.run(["push", "work"])
+        #expect(push.status == 1)
+        #expect(push.errors.contains("error: \(file): 'to' is 'Team/X'"), "\(push.errors)")
+    }
+
     @Test func `credentials that others can read are refused`() throws {
         let fixture = try CommandLineFixture()
         try fixture.write("home/.config/cas/credentials", "127.0.0.1:1 cas_x\n", permissions: 0o644)
@@ -97,6 +111,10 @@ import Testing
         let fixture = try CommandLineFixture()
         try fixture.cas("doctor")
         try fixture.cas("doctor --json")
+        let far = "doctor --server https://cas.example.com"
+        try fixture.cas(far, environment: ["HTTPS_PROXY": "socks5://proxy:1080"])
+        try fixture.cas(far, environment: ["CAS_CA_FILE": "missing.pem"])
+        try fixture.cas("doctor --server nowhere")
         try Snapshot.check(fixture, "doctor")
     }
 

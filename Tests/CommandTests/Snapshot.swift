@@ -47,9 +47,9 @@ enum Snapshot {
             (#"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z"#, "<time>"),
             (#" [0-9.]+ (ms|s)\b"#, " <duration>"),
             (#"[0-9.]+ ([KMGT]i)?B (written$|sent$|received|free)"#, "<size> $2"),
-            (#"(stored|distinct|free)( +)[0-9.]+ ([KMGT]i)?B"#, "$1$2<size>"),
+            (#"(uncompressed|on the disk|free)( +)[0-9.]+ ([KMGT]i)?B"#, "$1$2<size>"),
             (
-                #""(sentBytes|receivedBytes|milliseconds|storedBytes|rawBytes|freeBytes)": [0-9]+"#,
+                #""(sentBytes|receivedBytes|milliseconds|packBytes|recordBytes|freeBytes)": [0-9]+"#,
                 #""$1": <number>"#
             ),
             // What goes along unasked counts as new, and whether it does depends on the stat cache's doubts.

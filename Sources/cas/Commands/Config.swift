@@ -26,6 +26,8 @@ struct ConfigCommand: ParsableCommand {
         let key: String
         let value: String?
         let origin: String
+        /// The same as bytes, for programs.
+        var bytes: UInt64?
     }
 
     func run() throws {
@@ -37,7 +39,9 @@ struct ConfigCommand: ParsableCommand {
             Line(key: "cache", value: cache?.value, origin: cache?.origin.text ?? "default"))
         let size = settings.cacheSize(flag: nil)
         lines.append(
-            Line(key: "cache-size", value: ByteCount.text(size.value), origin: size.origin.text))
+            Line(
+                key: "cache-size", value: ByteCount.text(size.value), origin: size.origin.text,
+                bytes: size.value))
         if let authorities = settings.authorityFile {
             lines.append(
                 Line(key: "ca-file", value: authorities.value, origin: authorities.origin.text))
@@ -62,7 +66,10 @@ struct ConfigCommand: ParsableCommand {
                     lines.map {
                         (
                             $0.key,
-                            .object([("value", .optional($0.value)), ("from", .text($0.origin))])
+                            .object([
+                                ("value", $0.bytes.map { .count($0) } ?? .optional($0.value)),
+                                ("from", .text($0.origin)),
+                            ])
                         )
                     }))
         }
@@ -116,7 +123,7 @@ struct ConfigCommand: ParsableCommand {
         lines.append(
             Line(
                 key: "limit", value: ByteCount.text(settings.limit.value),
-                origin: settings.limit.origin.text))
+                origin: settings.limit.origin.text, bytes: settings.limit.value))
         for other in project?.others ?? [] {
             lines.append(Line(key: other.key, value: other.text, origin: path))
         }

@@ -38,7 +38,11 @@ struct DoctorCommand: ParsableCommand {
         do {
             let settings = try Settings.load()
             findings += credentialFindings(settings)
-            findings += storeFindings(settings)
+            // What has been said of the credentials is not said again of the server.
+            for finding in storeFindings(settings)
+            where !findings.contains(where: { $0.text == finding.text }) {
+                findings.append(finding)
+            }
         } catch {
             findings.append(DoctorCommand.finding("settings", error))
         }
@@ -113,10 +117,25 @@ struct DoctorCommand: ParsableCommand {
                 let text = "\(choice.text) (default) does not exist yet; cas push creates it"
                 findings.append(Finding(state: .good, subject: "store", text: text))
             } else {
-                findings.append(DoctorCommand.finding("store", error))
+                findings.append(
+                    DoctorCommand.finding(DoctorCommand.subject(of: error, choice), error))
             }
         }
         return findings
+    }
+
+    /// What an error of a store is about.
+    private static func subject(of error: any Error, _ choice: StoreChoice) -> String {
+        guard case .server = choice else { return "store" }
+        let error = error as? CASError
+        let text = error?.message ?? ""
+        if text.contains("_PROXY ") || text.hasPrefix("the proxy ") { return "proxy" }
+        if text.contains("certificates") { return "ca-file" }
+        if text.contains("certificate") { return "certificate" }
+        switch error?.code {
+        case .unauthenticated, .permissionDenied: return "rights"
+        default: return text.contains("CAS_TOKEN") || text.contains("token") ? "token" : "server"
+        }
     }
 
     private func describe(_ description: StoreDescription, isLocal: Bool) -> [Finding] {

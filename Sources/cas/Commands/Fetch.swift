@@ -52,10 +52,11 @@ struct FetchCommand: ParsableCommand {
         }
         let wanted = try Arguments.reference(text)
         try storeFlags.withStore(host: wanted.host, settings: settings) { store in
-            let request = FetchRequest(
+            var request = FetchRequest(
                 want: wanted.path, shown: text, destination: try StoreChoice.absolute(destination),
                 force: force, keep: keep, reproducible: reproducible,
                 cache: try cacheFlags.resolve(settings))
+            if case .digest(_, let name) = wanted.target { request.name = name }
             let result = try request.run(store)
             if output.json { Console.data(result.json) } else { Console.data(result.line) }
         }

@@ -42,8 +42,8 @@ struct LogCommand: ParsableCommand {
             } while !before.isEmpty && entries.count < limit
             guard !entries.isEmpty else {
                 throw CASError(
-                    .notFound, "there is no ref '\(name)' in \(store.choice.text)",
-                    hint: "cas ls lists the refs")
+                    .notFound, "there is no ref '\(name)'",
+                    hint: "cas ls lists what there is")
             }
             entries = Array(entries.prefix(limit))
             if output.json { return Console.data(.list(entries.map(\.json))) }

@@ -36,8 +36,8 @@ struct RemoveCommand: ParsableCommand {
         try storeFlags.withStore(host: wanted.host, settings: settings) { store in
             guard let entry = try store.connection.ref(name) else {
                 throw CASError(
-                    .notFound, "there is no ref '\(name)' in \(store.choice.text)",
-                    hint: "cas ls lists the refs")
+                    .notFound, "there is no ref '\(name)'",
+                    hint: "cas ls lists what there is")
             }
             try store.connection.removeRef(
                 name,

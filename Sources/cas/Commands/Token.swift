@@ -49,6 +49,9 @@ struct TokenCommand: ParsableCommand {
         @OptionGroup var output: OutputFlags
 
         func run() throws {
+            guard name.contains(where: { !$0.isWhitespace }) else {
+                throw ValidationError("a token needs a name that says what it is for")
+            }
             guard !scope.isEmpty else { throw ValidationError("give at least one --scope") }
             let scopes = try scope.map { text in try Arguments.usage { try TokenScope(text) } }
             let seconds = try expires.map { try Arguments.duration($0) }

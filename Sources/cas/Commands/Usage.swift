@@ -9,6 +9,10 @@ struct UsageCommand: ParsableCommand {
         commandName: "usage",
         abstract: "Show what a store holds and how much space that takes.",
         discussion: """
+            Files that several refs share count once for each of them in 'files of all refs', and once in \
+            the rows about what is kept. Records are chunks of files, and also directories, snapshots and \
+            history, so that a store of few small files keeps more than the files have.
+
             EXAMPLES:
               cas usage
               cas usage --json
@@ -29,8 +33,8 @@ struct UsageCommand: ParsableCommand {
             table.add("distinct chunks", grouped(report.chunks))
             table.add("packs", grouped(report.packs))
             table.add("files of all refs", ByteCount.text(report.logicalBytes))
-            table.add("kept, uncompressed", ByteCount.text(report.rawBytes))
-            table.add("kept, in packs", ByteCount.text(report.storedBytes))
+            table.add("records, uncompressed", ByteCount.text(report.rawBytes))
+            table.add("packs on the disk", ByteCount.text(report.storedBytes))
             table.add("free on the disk", ByteCount.text(report.freeBytes))
             Console.data(lines: table.lines())
             var rows = TextTable(.left, .right, .right)
@@ -48,17 +52,18 @@ extension UsageReport {
     /// The report for `--json`.
     var json: JSONText {
         .object([
-            ("refs", .count(refs)), ("snapshots", .count(snapshots)), ("blobs", .count(blobs)),
-            ("chunks", .count(chunks)), ("packs", .count(packs)),
-            ("storedBytes", .count(storedBytes)), ("rawBytes", .count(rawBytes)),
-            ("logicalBytes", .count(logicalBytes)), ("freeBytes", .count(freeBytes)),
+            ("refs", .count(refs)), ("snapshots", .count(snapshots)),
+            ("distinctFiles", .count(blobs)),
+            ("distinctChunks", .count(chunks)), ("packs", .count(packs)),
+            ("refFileBytes", .count(logicalBytes)), ("recordBytes", .count(rawBytes)),
+            ("packBytes", .count(storedBytes)), ("freeBytes", .count(freeBytes)),
             (
                 "prefixes",
                 .list(
                     rows.map {
                         .object([
                             ("prefix", .text($0.prefix)), ("refs", .count($0.refs)),
-                            ("logicalBytes", .count($0.logicalBytes)),
+                            ("refFileBytes", .count($0.logicalBytes)),
                         ])
                     })
             ),

@@ -12,6 +12,7 @@ struct StoreFlags: ParsableArguments {
         if server != nil, store != nil {
             throw ValidationError("--server and --store exclude each other")
         }
+        if let server { _ = try Arguments.usage { try ServerAddress(server) } }
     }
 }
 

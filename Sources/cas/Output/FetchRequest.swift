@@ -16,6 +16,8 @@ struct FetchRequest {
     let cache: CacheFlags.Resolved
     /// Whether the directory is one of `cas run`, in which nobody's own files belong.
     var isManaged = false
+    /// The name that stood before a digest.
+    var name: String?
 
     /// Fetches, shows the progress, and says what happened on standard error.
     func run(_ store: StoreAccess) throws -> FetchReport {
@@ -36,7 +38,8 @@ struct FetchRequest {
         }
         let report = FetchReport(
             summary: summary, store: store, destination: destination,
-            nanoseconds: SystemClock().monotonicNanoseconds() - start, isManaged: isManaged)
+            nanoseconds: SystemClock().monotonicNanoseconds() - start, isManaged: isManaged,
+            name: name)
         report.writeNotes()
         return report
     }
@@ -49,11 +52,12 @@ struct FetchReport {
     let destination: String
     let nanoseconds: UInt64
     var isManaged = false
+    var name: String?
 
     /// What lies at the destination now.
     var line: String {
         let digest = summary.plan.snapshot
-        return summary.plan.ref.map { "\($0.name)@\(digest)" } ?? digest.description
+        return (summary.plan.ref?.name ?? name).map { "\($0)@\(digest)" } ?? digest.description
     }
 
     /// Writes the summary on standard error.

@@ -1,5 +1,6 @@
 import CASClient
 import CASCore
+import CASFileSystem
 import CASTree
 import CASWire
 import CASWorkspace
@@ -20,10 +21,12 @@ struct PushReport {
 
     /// Writes the summary on standard error.
     func writeNotes(_ outcome: Outcome) {
-        let where_ = ref.origin == .builtIn ? "\(ref.value) (by default)" : "\(ref.value)"
         Console.note(
-            "\(where_): \(counted(summary.files, "file")), \(ByteCount.text(summary.bytes)) in "
+            "\(named): \(counted(summary.files, "file")), \(ByteCount.text(summary.bytes)) in "
                 + duration(nanoseconds: nanoseconds))
+        if case .projectFile(let path) = ref.origin, FilePaths.parent(path) != summary.scan.root {
+            Console.note("this is \(summary.scan.root) alone, a part of what \(path) is for")
+        }
         if let response = summary.response, response.outcome == .unchanged {
             // The everyday case: nothing to warn about that the push before did not tell.
             Console.note(beforeLine(response))
@@ -33,7 +36,7 @@ struct PushReport {
         Console.note(newLine(outcome))
         if summary.newBytes > 0 { list("largest new files:", largest) }
         for count in summary.scan.skippedCounts.prefix(Self.listed) {
-            Console.note("left out: \(what(count)), such as \(printable(count.example))")
+            Console.note("left out: " + what(count))
         }
         let rules = summary.scan.skippedCounts.count
         if rules > Self.listed { Console.note("left out by \(rules - Self.listed) more rules") }
@@ -52,6 +55,15 @@ struct PushReport {
             if let notice = store.localNotice { Console.note(notice) }
         case .dryRun: Console.note("dry run: nothing was sent and nothing changed")
         case .stopped, .comparison: break
+        }
+    }
+
+    /// The ref, and who named it if that was not the command line.
+    private var named: String {
+        switch ref.origin {
+        case .builtIn: "\(ref.value) (by default)"
+        case .projectFile(let path): "\(ref.value) (by \(path))"
+        default: "\(ref.value)"
         }
     }
 
@@ -80,10 +92,15 @@ struct PushReport {
     }
 
     private func what(_ count: SkippedCount) -> String {
+        let example = printable(count.example)
         guard let rule = count.rule else {
             return counted(count.count, "socket, device or pipe", "sockets, devices or pipes")
+                + ", such as \(example)"
         }
-        return "\(counted(count.count, "entry", "entries")) by \(printable("\(rule)"))"
+        let reason = printable("\(rule)")
+        return count.count == 1
+            ? "\(example) (\(reason))"
+            : "\(counted(count.count, "entry", "entries")), such as \(example) (\(reason))"
     }
 
     private var largest: [String] {

@@ -57,7 +57,9 @@ struct ProjectFile: Sendable {
     }
 
     private init(_ file: SettingsFile) throws {
-        try file.check(known: ProjectFile.known, refused: ProjectFile.refused)
+        try file.check(
+            known: ProjectFile.known, refused: ProjectFile.refused,
+            hint: "put it in your own config.yaml (see 'cas config') or in the environment")
         path = file.path
         to = try file.text("to")
         includes = try file.texts("include")

@@ -27,13 +27,13 @@ struct SettingsFile: Sendable {
     }
 
     /// Throws for keys that are not among `known`, with their line.
-    func check(known: [String], refused: [String: String] = [:]) throws {
+    func check(known: [String], refused: [String: String] = [:], hint: String = "") throws {
         var seen: Set<String> = []
         for entry in entries {
             if let reason = refused[entry.key] {
                 throw CASError(
                     .invalidArgument, "\(path):\(entry.line): '\(printable(entry.key))' \(reason)",
-                    hint: "put it in your own config.yaml (see 'cas config') or in the environment")
+                    hint: hint)
             }
             guard known.contains(entry.key) else {
                 throw CASError(

@@ -74,7 +74,15 @@ extension StoreFlags {
         _ access: StoreAccess, _ body: (StoreAccess) throws -> Result
     ) throws -> Result {
         let result: Result
-        do { result = try body(access) } catch {
+        do { result = try body(access) } catch var error as CASError {
+            do { try access.connection.close() } catch _ {}
+            if error.code == .notFound, error.message.hasPrefix("there is no ref '"),
+                error.message.hasSuffix("'")
+            {
+                error.message += " in \(access.choice.text)"
+            }
+            throw error
+        } catch {
             // The first error says what went wrong; one of closing after it says nothing more.
             do { try access.connection.close() } catch _ {}
             throw error

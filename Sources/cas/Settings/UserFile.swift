@@ -25,8 +25,8 @@ struct UserFile: Sendable {
         try file.check(
             known: UserFile.known,
             refused: [
-                "token": "does not belong here; 'cas login' keeps tokens in a file of mode 0600"
-            ])
+                "token": "does not belong here"
+            ], hint: "'cas login' keeps tokens in a file of mode 0600; or set CAS_TOKEN")
         server = try file.text("server")
         store = try file.text("store")
         cache = try file.text("cache")
