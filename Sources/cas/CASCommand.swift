@@ -23,6 +23,8 @@ struct CASCommand: ParsableCommand {
 
             A REF is NAME[:TAG], NAME@sha256:…, or sha256:…, each also as HOST/…
             Without a server (CAS_SERVER, --server) a store on this machine is used.
+            A name that is no UTF-8, or holds a control character or a backslash, is shown with \\xNN for \
+            its backslashes and for all bytes that are no printable ASCII, in JSON too.
             EXIT STATUS: 0 done, 1 failed, 2 there are findings or differences, 64 usage, \
             130 interrupted (Ctrl-C), 143 terminated; cas run ends with its command's.
             """,

@@ -3,6 +3,7 @@ import CASWorkspace
 import CASClient
 import CASCore
 import CASFileSystem
+import CASTestSupport
 import CASPack
 import CASWire
 import Synchronization
@@ -84,6 +85,55 @@ import Testing
                 #expect(answer.outcome == .conflict)
                 #expect(answer.previous == snapshot)
             }
+        }
+    }
+
+    @Test func `progress counts each file once, whatever a push or fetch does with it`()
+        async throws
+    {
+        try await onThread {
+            let first = try ServerWorld()
+            let second = try ServerWorld()
+            var total: UInt64 = 0
+            for number in 0..<40 {
+                let count = number == 0 ? 5_000_000 : 1000 + number
+                try first.write("d\(number % 7)/\(number)", content(seed: 77, count: count))
+                total += UInt64(count)
+            }
+            // The same content twice: one of them is new, and the other known by then.
+            try first.write("copy", content(seed: 77, count: 1001))
+            total += 1001
+            func push(_ world: ServerWorld) throws -> ProgressCounters {
+                let counters = ProgressCounters()
+                try world.withRemote { store in
+                    var options = PushOptions(
+                        directory: first.temporary.path + "/workspace",
+                        ref: try RefName("team/project"), workers: 2)
+                    options.cachePath = first.temporary.path + "/cache"
+                    _ = try Push.run(options, connection: store, counters: counters)
+                }
+                return counters
+            }
+            // All is read; then only the stat cache knows it, and another store has none of it; then
+            // nothing has changed.
+            for (world, isNew) in [(first, true), (second, true), (second, false)] {
+                let counters = try push(world)
+                #expect(counters.files == 41)
+                #expect(counters.bytes == total)
+                #expect(counters.newBytes == (isNew ? total - 1001 : 0))
+                #expect(counters.known == (isNew ? 1001 : total))
+            }
+            let counters = ProgressCounters()
+            try second.withRemote { store in
+                _ = try Fetch.run(
+                    FetchOptions(
+                        want: "team/project", destination: first.temporary.path + "/destination",
+                        workers: 2), connection: store, counters: counters)
+            }
+            #expect(counters.files == 41)
+            #expect(counters.bytes == total)
+            #expect(counters.expectedFiles == 41)
+            #expect(counters.expectedBytes == total)
         }
     }
 
