@@ -244,8 +244,9 @@ extension DirectoryScanner {
         }
     }
 
-    /// Whether git tracks an entry, or something below it, that a rule of git's or a default leaves out:
-    /// to git, such a rule is for what it does not track yet. The entry's path stands in `path`.
+    /// Whether git tracks an entry, or something below it, that a rule of git's or a default leaves out.
+    ///
+    /// To git, such a rule is for what it does not track yet. The entry's path stands in `path`.
     private func isTracked(
         _ name: UnsafeBufferPointer<UInt8>, _ isDirectory: Bool, _ rule: IgnoreMatch
     ) throws -> Bool {
