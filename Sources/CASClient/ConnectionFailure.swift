@@ -41,7 +41,7 @@ struct ConnectionFailure {
                 hint: "if it speaks TLS, write https:// instead of http://")
         case let error as IOError: return system(error.errnoCode)
         case let error as ChannelError: return channel(error)
-        case is SocketAddressError: return noSuchHost(host)
+        case is SocketAddressError, is SocketAddressError.UnknownHost: return noSuchHost(host)
         default:
             return CASError(
                 .unavailable, "the connection to \(location) failed",
@@ -60,7 +60,7 @@ struct ConnectionFailure {
         switch error {
         case let error as IOError: system(error.errnoCode)
         case let error as ChannelError: channel(error)
-        case is SocketAddressError: noSuchHost(host)
+        case is SocketAddressError, is SocketAddressError.UnknownHost: noSuchHost(host)
         default: unavailable("it can not be reached")
         }
     }

@@ -1,7 +1,9 @@
 import CASCore
 import CASFileSystem
 import CASRepository
+import Glibc
 import Logging
+import NIOCore
 import NIOPosix
 import ServiceLifecycle
 import Synchronization
@@ -83,10 +85,21 @@ package final class RunningServer: Sendable {
 
     private func explain(_ error: any Error) -> any Error {
         if error is CASError { return error }
-        return CASError(
-            .unavailable,
-            "the server can not listen on \(configuration.host):\(configuration.port)",
-            hint: "another program may use the port; --listen 127.0.0.1:0 takes a free one",
-            cause: error)
+        let what = "the server can not listen on \(configuration.host):\(configuration.port)"
+        switch error {
+        case let error as IOError where error.errnoCode == EADDRINUSE:
+            return CASError(
+                .unavailable, "\(what): another program uses the port",
+                hint: "--listen 127.0.0.1:0 takes a free one")
+        case let error as IOError where error.errnoCode == EACCES:
+            return CASError(
+                .permissionDenied, "\(what): this user may not",
+                hint: "ports below 1024 are the administrator's; take another one")
+        case let error as IOError where error.errnoCode == EADDRNOTAVAIL:
+            return CASError(.invalidArgument, "\(what): it is no address of this machine")
+        case is SocketAddressError, is SocketAddressError.UnknownHost:
+            return CASError(.invalidArgument, "\(what): there is no such host")
+        default: return CASError(.unavailable, what, cause: error)
+        }
     }
 }

@@ -37,6 +37,14 @@ import Testing
         #expect(try fixture.run(["ls", "\(host)/team/x", "data"]).output == "labels.csv\n")
         #expect(try fixture.run(["fetch", "cas://\(host)/team/x", "copy"]).status == 0)
         #expect(try DiskFileSystem().status(fixture.path("home/.local")) == nil)
+        let second = try fixture.run(["serve", "--store", "other", "--listen", String(host)])
+        #expect(second.status == 1)
+        #expect(second.output.isEmpty)
+        #expect(
+            second.errors.hasPrefix(
+                "error: the server can not listen on \(host): another program uses the port\n"),
+            "\(second.errors)")
+        #expect(!second.errors.contains("stopped"), "\(second.errors)")
     }
 
     @Test func `tokens limit what others may do, and end when they are revoked`() throws {
