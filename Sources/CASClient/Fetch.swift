@@ -51,6 +51,16 @@ package enum Fetch {
     package static func run(
         _ options: FetchOptions, connection: any StoreConnection, counters: ProgressCounters
     ) throws -> FetchSummary {
+        do {
+            return try perform(options, connection, counters)
+        } catch {
+            throw Resumption.hint(error)
+        }
+    }
+
+    private static func perform(
+        _ options: FetchOptions, _ connection: any StoreConnection, _ counters: ProgressCounters
+    ) throws -> FetchSummary {
         let limits = options.restore.limits
         let state = DestinationState.load(options.destination, limits: limits)
         let plan = try connection.plan(
@@ -62,13 +72,8 @@ package enum Fetch {
             destination: options.destination, snapshot: snapshot, snapshotDigest: plan.snapshot,
             contents: contents, state: state, options: options.restore)
         let needed = try restore.prepare()
-        let summary: RestoreSummary
-        do {
-            try transfer(needed, plan, restore, options, connection, counters)
-            summary = try restore.finish()
-        } catch {
-            throw Resumption.hint(error)
-        }
+        try transfer(needed, plan, restore, options, connection, counters)
+        let summary = try restore.finish()
         return FetchSummary(
             plan: plan, tree: snapshot.tree.digest, bytes: snapshot.totals.bytes,
             receivedBytes: counters.transferred, restore: summary)

@@ -1,6 +1,7 @@
 import CASClient
 import CASCore
 import CASFileSystem
+import CASTestSupport
 import Glibc
 import Synchronization
 import Testing

@@ -73,11 +73,12 @@ enum EngineTargets {
             guard known.contains(first) else { throw refused() }
         },
         FuzzTarget("git-index", [gitIndex(version: 2), gitIndex(version: 4)]) { bytes in
-            let found = try bytes.withUnsafeBytes {
-                try GitIndex.parse($0, hashBytes: 20, [Array("a/b".utf8)])
+            var names = 0
+            let isIndex = try bytes.withUnsafeBytes {
+                try GitIndex.parse($0, hashBytes: 20) { _ in names += 1 }
             }
-            guard let found else { throw refused() }
-            try require(found.count <= 1, "more names than were asked for")
+            guard isIndex else { throw refused() }
+            try require(names <= bytes.count / 40, "more names than there is room for")
         },
     ]
 
