@@ -1,16 +1,30 @@
 package import CASCore
 import CASFileSystem
 package import CASWire
+import Synchronization
 
 /// Repeats what failed for a passing reason, where repeating can do no harm.
 ///
 /// Uploads are numbered and commits named, so that the store takes each once however often it comes.
 package final class RetryingStore: StoreConnection {
-    private static let attempts = 9
+    /// Attempts of somebody who waits for a server that is started anew: about half a minute.
+    package static let patientAttempts = 9
+    /// Attempts of somebody who wants an answer: about half a second.
+    package static let briefAttempts = 3
     private let base: any StoreConnection
+    private let attempts: Int
+    private let onWait: @Sendable (CASError) -> Void
+    private let isTold = Atomic<Bool>(false)
 
-    /// Repeats calls of `base`.
-    package init(_ base: any StoreConnection) { self.base = base }
+    /// Repeats calls of `base`; `onWait` is called once, when the second attempt has failed too.
+    package init(
+        _ base: any StoreConnection, attempts: Int = RetryingStore.patientAttempts,
+        onWait: @escaping @Sendable (CASError) -> Void = { _ in }
+    ) {
+        self.base = base
+        self.attempts = attempts
+        self.onWait = onWait
+    }
 
     package var location: String { base.location }
     package var isLocal: Bool { base.isLocal }
@@ -18,10 +32,11 @@ package final class RetryingStore: StoreConnection {
     private func retry<Result>(
         unless isDone: () -> Bool = { false }, _ body: () throws -> Result
     ) throws -> Result {
-        for attempt in 1..<RetryingStore.attempts {
+        for attempt in 1..<attempts {
             do {
                 return try body()
             } catch let error as CASError where error.code.isTransient && !isDone() {
+                if attempt == 2, !isTold.exchange(true, ordering: .relaxed) { onWait(error) }
                 Backoff.pause(attempt)
             }
         }

@@ -166,6 +166,9 @@ final class DiskFile: StoreFile, @unchecked Sendable {
     func close() {
         guard isOpen else { return }
         isOpen = false
+        // A child that was forked and has not begun its program yet has the lock as well, unless it is
+        // given back.
+        _ = cas_lock_file(descriptor, 0)
         _ = Glibc.close(descriptor)
     }
 }

@@ -165,5 +165,10 @@ package final class FileLock: Sendable {
         return false
     }
 
-    deinit { _ = Glibc.close(descriptor) }
+    deinit {
+        // A child that was forked and has not begun its program yet has the lock as well, unless it is
+        // given back.
+        _ = cas_lock_file(descriptor, 0)
+        _ = Glibc.close(descriptor)
+    }
 }

@@ -51,7 +51,7 @@ struct FetchCommand: ParsableCommand {
             throw ValidationError("no REF is given, and CAS_REF is not set")
         }
         let wanted = try Arguments.reference(text)
-        try storeFlags.withStore(host: wanted.host, settings: settings) { store in
+        try storeFlags.withStore(host: wanted.host, isPatient: true, settings: settings) { store in
             var request = FetchRequest(
                 want: wanted.path, shown: text, destination: try StoreChoice.absolute(destination),
                 force: force, keep: keep, reproducible: reproducible,

@@ -57,7 +57,7 @@ struct PushCommand: ParsableCommand {
         let precondition = try Arguments.precondition(ifMatch)
         if let target { _ = try Arguments.refName(target) }
         try storeFlags.withStore(
-            host: target?.host, create: true, isDryRun: dryRun, settings: settings
+            host: target?.host, create: true, isDryRun: dryRun, isPatient: true, settings: settings
         ) {
             store in
             let ref = try PushTarget.choose(target, root: root, store: store)

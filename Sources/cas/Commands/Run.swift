@@ -39,7 +39,9 @@ struct RunCommand: ParsableCommand {
     func run() throws {
         let wanted = try Arguments.reference(reference)
         let settings = try Settings.load()
-        let directory = try storeFlags.withStore(host: wanted.host, settings: settings) { store in
+        let directory = try storeFlags.withStore(
+            host: wanted.host, isPatient: true, settings: settings
+        ) { store in
             let resolved = try StoreReader(store.connection).resolve(wanted)
             let parent = settings.directories.runDirectory
             let directory = FilePaths.join(parent, resolved.snapshot.tree.digest.hexadecimal)

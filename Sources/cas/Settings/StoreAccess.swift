@@ -19,9 +19,11 @@ struct StoreAccess {
 extension StoreFlags {
     /// Opens the store that flags, reference and settings name, and closes it after `body`.
     ///
+    /// Who is patient waits half a minute for a server that is started anew, and is told so.
     /// With `create`, a local store is made where there is none; a dry run makes none and sees an empty one.
     func withStore<Result>(
-        host: String? = nil, create: Bool = false, isDryRun: Bool = false, settings: Settings,
+        host: String? = nil, create: Bool = false, isDryRun: Bool = false,
+        isPatient: Bool = false, settings: Settings,
         _ body: (StoreAccess) throws -> Result
     ) throws -> Result {
         let choice = try StoreChoice.choose(
@@ -48,7 +50,8 @@ extension StoreFlags {
         case .server(let address, _):
             let tokens = try TokenSource(for: address, settings: settings)
             do {
-                let store = try RemoteAccess.open(address, tokens: tokens, settings: settings)
+                let store = try RemoteAccess.open(
+                    address, tokens: tokens, settings: settings, isPatient: isPatient)
                 return try StoreFlags.closing(
                     StoreAccess(connection: store, choice: choice, settings: settings), body)
             } catch var error as CASError {
