@@ -104,6 +104,8 @@ let package = Package(
                 nioCore, nioPosix, nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"),
             ]),
 
+        module("CASKubernetes", ["CASCore", "Yams"]),
+
         // Composition.
         module(
             "CASServer",
@@ -119,7 +121,8 @@ let package = Package(
             name: "cas",
             dependencies: [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem", "CASCatalog",
-                "CASRepository", "CASWorkspace", "CASClient", "CASServer", log, "Yams",
+                "CASRepository", "CASWorkspace", "CASClient", "CASKubernetes", "CASServer", log,
+                "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
@@ -176,6 +179,7 @@ let package = Package(
                 "CASCatalog", "CASRepository", "CASHTTP", "CASServer", "CASClient",
                 hummingbird, .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
+        tests("CASKubernetesTests", ["CASCore", "CASKubernetes"]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),
         .target(
             name: "FuzzTargets",

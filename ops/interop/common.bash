@@ -96,3 +96,20 @@ has() { # what pattern file
     grep -qaE -- "$2" "$3" || fail "$1: no '$2' in: $(head -c 2000 "$3")"
     ok "$1"
 }
+
+# python_environment NAME REQUIREMENT...: prints the python of a virtual environment with these packages from PyPI,
+# made once below .build and kept for the next run; the requirements name exact versions.
+python_environment() {
+    local name=$1 folder stamp
+    shift
+    folder=$interop_root/.build/interop/$name
+    stamp=$(printf '%s\n' "$@" | sha256sum | cut -c1-64)
+    if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ]; then
+        rm -rf "$folder"
+        mkdir -p "$(dirname "$folder")"
+        python3 -m venv "$folder" >&2 || fail "python3 -m venv does not work; run ops/setup test"
+        "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >&2 || fail "pip could not install: $*"
+        echo "$stamp" >"$folder/stamp"
+    fi
+    echo "$folder/bin/python"
+}
