@@ -37,6 +37,7 @@ struct CASCommand: ParsableCommand {
                     ListCommand.self, CatCommand.self, LogCommand.self,
                     DiffCommand.self, TagCommand.self, VerifyCommand.self, RemoveCommand.self,
                 ]),
+            CommandGroup(name: "Deliver", subcommands: [RunsCommand.self]),
             CommandGroup(
                 name: "Server",
                 subcommands: [

@@ -52,12 +52,15 @@ struct FetchCommand: ParsableCommand {
         }
         let wanted = try Arguments.reference(text)
         try storeFlags.withStore(host: wanted.host, isPatient: true, settings: settings) { store in
-            var request = FetchRequest(
-                want: wanted.path, shown: text, destination: try StoreChoice.absolute(destination),
-                force: force, keep: keep, reproducible: reproducible,
-                cache: try cacheFlags.resolve(settings))
-            if case .digest(_, let name) = wanted.target { request.name = name }
-            let result = try request.run(store)
+            let path = try StoreChoice.absolute(destination)
+            let cache = try cacheFlags.resolve(settings)
+            let result = try Runs.resolving(wanted, store.connection) { reference in
+                var request = FetchRequest(
+                    want: reference.path, shown: text, destination: path, force: force,
+                    keep: keep, reproducible: reproducible, cache: cache)
+                if case .digest(_, let name) = reference.target { request.name = name }
+                return try request.run(store)
+            }
             if output.json { Console.data(result.json) } else { Console.data(result.line) }
         }
     }

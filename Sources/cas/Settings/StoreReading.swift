@@ -23,8 +23,12 @@ final class StoreReader: DirectorySource {
         contents = try TreeContents()
     }
 
-    /// The snapshot that a reference names; throws `notFound`.
+    /// The snapshot that a reference names, or the run of that name; throws `notFound`.
     func resolve(_ reference: Reference) throws -> ResolvedSnapshot {
+        try Runs.resolving(reference, connection, resolveRef)
+    }
+
+    private func resolveRef(_ reference: Reference) throws -> ResolvedSnapshot {
         let plan = try connection.plan(PlanRequest(want: reference.path))
         let snapshot = try Snapshot(decoding: plan.snapshotMessage)
         // Without a snapshot of its own, a tree goes by its own digest.
