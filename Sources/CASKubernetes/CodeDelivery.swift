@@ -86,14 +86,15 @@ package struct CodeDelivery: Hashable, Sendable {
 
     /// The init container that fetches the code; holds under restricted Pod Security.
     package var initContainer: ManifestValue {
-        var limits: ManifestValue = ["memory": "256Mi"]
-        if let volumeLimit { limits["ephemeral-storage"] = .text(volumeLimit) }
+        var requests: ManifestValue = ["cpu": "100m", "memory": "64Mi"]
+        // No limit: kubelet holds the whole pod, with all that training writes, to the limits that there are.
+        if let volumeLimit { requests["ephemeral-storage"] = .text(volumeLimit) }
         return [
             "name": .text(ManifestNames.initContainer),
             "image": .text(clientImage),
             "args": ["fetch", .text(codePath)],
             "env": .list(environment.map { ["name": .text($0.name), "value": .text($0.value)] }),
-            "resources": ["requests": ["cpu": "100m", "memory": "64Mi"], "limits": limits],
+            "resources": ["requests": requests, "limits": ["memory": "256Mi"]],
             "securityContext": Self.containerSecurity(readOnlyRoot: true),
             "volumeMounts": .list([codeMount(readOnly: false)] + identityMounts),
         ]
