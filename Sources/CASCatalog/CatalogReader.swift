@@ -37,6 +37,11 @@ package protocol CatalogReader {
     ) throws -> [RefEntry]
     /// Refs that name this snapshot or manifest, or a snapshot of this tree, ordered by name.
     func refs(holding digest: Digest, domain: Domain) throws -> [RefEntry]
+    /// Refs of a name, whatever their tag, that name this snapshot or manifest, or a snapshot of this
+    /// tree; ordered by tag.
+    func refs(
+        named name: String, holding digest: Digest, limit: Int, domain: Domain
+    ) throws -> [RefEntry]
     /// Moves and removals of a ref, newest first, only those with a sequence below `before`.
     func history(
         _ name: RefName, before: UInt64?, limit: Int, domain: Domain

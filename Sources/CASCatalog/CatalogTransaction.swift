@@ -49,6 +49,8 @@ package protocol CatalogTransaction: CatalogReader {
     /// Raises the sequence to that of the move. The caller decides preconditions, on what it reads in
     /// this transaction.
     func move(_ move: HistoryEntry, _ entry: RefEntry?, domain: Domain) throws
+    /// Replaces what is known of a ref beside what it names; no move. Without such a ref it does nothing.
+    func update(ref entry: RefEntry, domain: Domain) throws
     /// Remembers what a push was answered; the first answer stays.
     func insert(push identifier: Identifier, _ response: PushResponse, domain: Domain) throws
 

@@ -63,6 +63,14 @@ final class InMemoryTransaction: CatalogReader {
         sortedRefs(domain) { $0.target.digest == digest || $0.tree == digest }
     }
 
+    func refs(named name: String, holding digest: Digest, limit: Int, domain: Domain) -> [RefEntry]
+    {
+        let found = sortedRefs(domain) {
+            $0.name.name == name && ($0.target.digest == digest || $0.tree == digest)
+        }
+        return Array(found.prefix(limit))
+    }
+
     private func sortedRefs(_ domain: Domain, _ isWanted: (RefEntry) -> Bool) -> [RefEntry] {
         state.refs.filter { $0.key.domain == domain && isWanted($0.value) }.map(\.value)
             .sorted { $0.name < $1.name }
@@ -218,6 +226,11 @@ extension InMemoryTransaction: CatalogTransaction {
         state.histories[key] = moves
         state.refs[key] = entry
         raiseSequence(to: move.sequence)
+    }
+
+    func update(ref entry: RefEntry, domain: Domain) {
+        let key = InMemoryState.RefKey(domain: domain, name: entry.name)
+        if state.refs[key] != nil { state.refs[key] = entry }
     }
 
     func insert(push identifier: Identifier, _ response: PushResponse, domain: Domain) {

@@ -254,6 +254,17 @@ extension SQLiteTransaction: CatalogTransaction {
         try query.run()
     }
 
+    func update(ref entry: RefEntry, domain: Domain) throws {
+        let query = try SQLiteQuery(
+            database,
+            "UPDATE refs SET entry = ?4 WHERE domain = ?1 AND name = ?2 AND tag = ?3")
+        query.bind(1, Int64(domain.rawValue))
+        query.bind(2, entry.name.name)
+        query.bind(3, entry.name.tag)
+        query.bind(4, entry.encode())
+        try query.run()
+    }
+
     func insert(push identifier: Identifier, _ response: PushResponse, domain: Domain) throws {
         let query = try SQLiteQuery(database, "INSERT OR IGNORE INTO pushes VALUES (?, ?, ?)")
         query.bind(1, Int64(domain.rawValue))

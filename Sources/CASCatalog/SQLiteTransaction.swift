@@ -176,6 +176,22 @@ extension SQLiteTransaction {
         return try query.all { try RefEntry(decoding: $0.blob(0)) }
     }
 
+    func refs(
+        named name: String, holding digest: Digest, limit: Int, domain: Domain
+    ) throws -> [RefEntry] {
+        let query = try SQLiteQuery(
+            database,
+            """
+            SELECT entry FROM refs
+            WHERE (target = ?2 OR tree = ?2) AND +domain = ?1 AND +name = ?3 ORDER BY tag LIMIT ?4
+            """)
+        query.bind(1, Int64(domain.rawValue))
+        query.bind(2, digest)
+        query.bind(3, name)
+        query.bind(4, Int64(limit))
+        return try query.all { try RefEntry(decoding: $0.blob(0)) }
+    }
+
     func history(
         _ name: RefName, before: UInt64?, limit: Int, domain: Domain
     ) throws -> [HistoryEntry] {

@@ -24,7 +24,7 @@ package final class LocalStore: StoreConnection {
     package var isLocal: Bool { true }
 
     package func describe() throws -> StoreDescription {
-        repository.describe(scopes: [.all], publicURL: "")
+        repository.describe(scopes: [.all])
     }
 
     package func missing(_ digests: [Digest], push: Identifier) throws -> [Bool] {

@@ -299,7 +299,8 @@ final class PushRun {
         provenance.time = SystemClock().now()
         let request = PushRequest(
             pushID: context.pushID, ref: options.ref, snapshot: tree.snapshotDigest, base: base,
-            precondition: options.precondition, provenance: provenance)
+            precondition: options.precondition, provenance: provenance,
+            lifetime: options.lifetime)
         var lastMissing: [Digest] = []
         var fruitless = 0
         for _ in 0..<Push.roundLimit {

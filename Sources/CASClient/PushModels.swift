@@ -16,6 +16,8 @@ package struct PushOptions: Sendable {
     package var precondition = Precondition.any
     /// Where the push comes from; its time is set by the push.
     package var provenance = Provenance()
+    /// Seconds after which the ref may go away, renewed by fetches; zero for never.
+    package var lifetime: UInt64 = 0
     /// New bytes beyond which the push stops.
     package var newBytesLimit: UInt64 = 2 << 30
     /// Whether to find out what would be sent and send nothing.

@@ -30,11 +30,9 @@ extension Door {
             query["limit"].flatMap { Int($0) } ?? repository.configuration.limits.listingEntries
         switch route {
         case .describe:
-            let publicURL = publicURL
-            return Door.message(
-                try await blocking {
-                    repository.describe(scopes: rights.scopes, publicURL: publicURL)
-                })
+            var description = try await blocking { repository.describe(scopes: rights.scopes) }
+            announcement.add(to: &description)
+            return Door.message(description)
         case .abandon(let push):
             try await blocking { repository.abandon(push: push) }
             return Response(status: .noContent)
@@ -110,10 +108,14 @@ extension Door {
             return Door.message(
                 try await blocking {
                     let request = try Door.decode(PlanRequest.self, body)
-                    if case .ref(let name) = try Reference(request.want).target {
-                        try rights.require(.read, name)
+                    var renews = true
+                    switch try Reference(request.want).target {
+                    case .ref(let name): try rights.require(.read, name)
+                    // Anybody may fetch a digest, but only who may read a name keeps its refs alive.
+                    case .digest(_, let name):
+                        renews = name.map { rights.allows(.read, $0) } ?? false
                     }
-                    return try repository.plan(request, domain: domain)
+                    return try repository.plan(request, renews: renews, domain: domain)
                 })
         case .blobs:
             return stream(

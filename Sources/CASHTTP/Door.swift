@@ -35,7 +35,7 @@ package struct Door: HTTPResponder {
     let access: any AccessControl
     let metrics: ServerMetrics
     let pool: NIOThreadPool
-    let publicURL: String
+    let announcement: ServerAnnouncement
     let bodies: MemoryGate
     let answers: MemoryGate
     let openAnswers = OpenAnswers()
@@ -45,13 +45,14 @@ package struct Door: HTTPResponder {
     /// A door of a repository; blocking calls run on `pool`.
     package init(
         repository: Repository, access: any AccessControl, metrics: ServerMetrics,
-        pool: NIOThreadPool, publicURL: String, bodyBytes: Int = 192 << 20
+        pool: NIOThreadPool, announcement: ServerAnnouncement = ServerAnnouncement(),
+        bodyBytes: Int = 192 << 20
     ) {
         self.repository = repository
         self.access = access
         self.metrics = metrics
         self.pool = pool
-        self.publicURL = publicURL
+        self.announcement = announcement
         let limits = repository.configuration.limits
         bodies = MemoryGate(bytes: bodyBytes, reserve: limits.requestBytes)
         answers = MemoryGate(bytes: limits.answerBytes)

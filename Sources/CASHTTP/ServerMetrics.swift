@@ -160,6 +160,10 @@ package final class ServerMetrics: Sendable {
             counter("cas_record_bytes_served_total", "Bytes served.", counters.servedBytes)
             counter("cas_digests_asked_total", "Digests asked about.", counters.asked)
             counter("cas_digests_present_total", "Of these, there already.", counters.present)
+            counter("cas_refs_renewed_total", "Refs prolonged by fetches.", counters.renewedRefs)
+            counter(
+                "cas_ref_renewals_failed_total", "Times that this failed.",
+                counters.failedRenewals)
             counter("cas_records_quarantined_total", "Damaged records.", counters.quarantined)
             addObjects(repository)
             guard let usage else { return }

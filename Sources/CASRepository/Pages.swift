@@ -11,12 +11,12 @@ package enum Software {
 /// Answers as the native protocol gives them.
 extension Repository {
     /// What the store says of itself to somebody with these rights.
-    package func describe(scopes: [TokenScope], publicURL: String) -> StoreDescription {
+    package func describe(scopes: [TokenScope]) -> StoreDescription {
         StoreDescription(
             softwareVersion: Software.version, incarnation: incarnation,
             chunkerAverageBytes: UInt64(chunker.averageBytes), chunkerSeed: UInt64(chunker.seed),
             requestBytes: UInt64(limits.requestBytes), unaskedBytes: UInt64(limits.unaskedBytes),
-            now: clock.now(), scopes: scopes, publicURL: publicURL)
+            now: clock.now(), scopes: scopes)
     }
 
     /// One page of refs; `after` is empty or the `next` of the page before.

@@ -126,10 +126,22 @@ extension Repository {
     }
 
     /// Plans a fetch of what somebody wants and does not have.
-    package func plan(_ request: PlanRequest, domain: Domain) throws -> PlanResponse {
+    ///
+    /// With `renews`, prolongs the refs of the name that expire and hold it.
+    package func plan(
+        _ request: PlanRequest, renews: Bool = true, domain: Domain
+    ) throws -> PlanResponse {
         let reference = try Reference(request.want)
         let found = try resolve(reference.target, domain: domain)
         let plan = try plan(found.snapshot, have: request.have, domain: domain)
+        if renews {
+            switch reference.target {
+            case .ref(let name): renew(name.name, holding: found.snapshot, domain: domain)
+            case .digest(let digest, .some(let name)):
+                renew(name, holding: digest, domain: domain)
+            case .digest: break
+            }
+        }
         return PlanResponse(
             planID: FetchPlan.name(plan.snapshotDigest, have: plan.have), ref: found.ref,
             snapshot: plan.snapshotDigest,

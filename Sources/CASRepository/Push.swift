@@ -52,6 +52,7 @@ extension Repository {
     package func commit(
         _ request: PushRequest, records: UnsafeRawBufferPointer, trusted: Bool, domain: Domain
     ) throws -> PushResponse {
+        try RefLifetime.check(request.lifetime)
         if records.count == 0, let answer = try quickAnswer(request, domain) {
             counters.add(commits: 1)
             return answer
@@ -78,7 +79,7 @@ extension Repository {
     private func quickAnswer(_ request: PushRequest, _ domain: Domain) throws -> PushResponse? {
         try catalog.read { reader in
             if let answer = try reader.push(request.pushID, domain: domain) { return answer }
-            guard request.expires == nil,
+            guard request.expires == nil, request.lifetime == 0,
                 try reader.completeSnapshot(request.snapshot, domain: domain),
                 let entry = try reader.ref(request.ref, domain: domain), entry.expires == nil,
                 request.precondition.holds(entry),
@@ -105,10 +106,17 @@ extension Repository {
             response.missingCount = missing.count
             return response
         }
-        if let present, present.target.kind == .snapshot, present.expires == request.expires,
+        let expires =
+            request.lifetime == 0
+            ? request.expires : RefLifetime.end(request.lifetime, from: clock.now())
+        if let present, present.target.kind == .snapshot,
             let old = try storedSnapshot(present.target.digest, context, domain),
             snapshot.isUnchanged(from: old)
         {
+            if present.expires != expires || present.lifetime != request.lifetime {
+                _ = try Repository.setEnd(
+                    present, expires, request.lifetime, context, domain: domain)
+            }
             return answer(request, .unchanged, present, tree: old.tree.digest)
         }
         let sequence = try transaction.nextSequence()
@@ -120,7 +128,7 @@ extension Repository {
             name: request.ref, target: RefTarget(kind: .snapshot, digest: request.snapshot),
             tree: snapshot.tree.digest, totals: snapshot.totals, sequence: sequence,
             moved: request.provenance.time, provenance: request.provenance,
-            expires: request.expires)
+            expires: expires, lifetime: request.lifetime)
         try transaction.move(move, entry, domain: domain)
         context.record(.refMoved(move, entry, domain))
         var response = answer(request, .done, present, tree: snapshot.tree.digest)

@@ -258,6 +258,13 @@ struct IndexRebuild {
                 case .refMoved(let move, let entry, let domain):
                     try transaction.move(move, entry, domain: domain)
                     try recordAnswer(move, entry, domain, transaction)
+                case .refRenewed(let renewal, _):
+                    guard var entry = try transaction.ref(renewal.name, domain: renewal.domain),
+                        entry.sequence == renewal.move
+                    else { continue }
+                    entry.expires = renewal.expires
+                    entry.lifetime = renewal.lifetime
+                    try transaction.update(ref: entry, domain: renewal.domain)
                 case .tokenCreated(let record, _):
                     if try transaction.token(record.id) == nil {
                         try transaction.insert(token: record)

@@ -38,21 +38,31 @@ extension Repository {
     package func setRef(
         _ name: RefName, _ update: RefUpdate, domain: Domain
     ) throws -> RefEntry {
+        try RefLifetime.check(update.lifetime)
         let found = try resolve(.digest(update.target, name: nil), domain: domain)
+        let expires =
+            update.lifetime == 0 ? nil : RefLifetime.end(update.lifetime, from: clock.now())
         return try commit(session: nil, isEvent: true) { [self] context in
             let transaction = context.transaction
             let present = try transaction.ref(name, domain: domain)
             try Repository.require(update.precondition, name, present)
             let totals = try totals(found, context, domain)
             let target = RefTarget(kind: .snapshot, digest: found.snapshot)
-            if let present, present.target == target { return present }
+            if let present, present.target == target {
+                guard present.expires != expires || present.lifetime != update.lifetime else {
+                    return present
+                }
+                return try Repository.setEnd(
+                    present, expires, update.lifetime, context, domain: domain)
+            }
             let sequence = try transaction.nextSequence()
             let move = HistoryEntry(
                 sequence: sequence, name: name, previous: present?.target, target: target,
                 provenance: update.provenance, pushID: nil)
             let entry = RefEntry(
                 name: name, target: target, tree: found.tree, totals: totals,
-                sequence: sequence, moved: clock.now(), provenance: update.provenance, expires: nil)
+                sequence: sequence, moved: clock.now(), provenance: update.provenance,
+                expires: expires, lifetime: update.lifetime)
             try transaction.move(move, entry, domain: domain)
             context.record(.refMoved(move, entry, domain))
             return entry

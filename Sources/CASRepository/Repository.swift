@@ -29,6 +29,7 @@ package final class Repository: Sendable {
     let transfer: PackTransfer
     let writer: PackWriter
     let plans: PlanCache
+    let looks = RenewalLooks()
     /// Says that somebody uses the store's directory, as long as it is held.
     let use = Mutex<FileLock?>(nil)
     /// Lent to whoever reads a record.

@@ -15,6 +15,8 @@ package final class StoreCounters: Sendable {
     private let quarantinedCount = Atomic<UInt64>(0)
     private let storedPackCount = Atomic<UInt64>(0)
     private let storedByteCount = Atomic<UInt64>(0)
+    private let renewedRefCount = Atomic<UInt64>(0)
+    private let failedRenewalCount = Atomic<UInt64>(0)
 
     /// Calls to the object backend.
     package let objects = ObjectCounters()
@@ -46,6 +48,11 @@ package final class StoreCounters: Sendable {
     /// Bytes of these.
     package var storedBytes: UInt64 { storedByteCount.load(ordering: .relaxed) }
 
+    /// Refs prolonged by fetches.
+    package var renewedRefs: UInt64 { renewedRefCount.load(ordering: .relaxed) }
+    /// Times that refs could not be prolonged.
+    package var failedRenewals: UInt64 { failedRenewalCount.load(ordering: .relaxed) }
+
     func add(packBytes: UInt64) { packBytesCount.add(packBytes, ordering: .relaxed) }
     func add(synchronizations: UInt64) {
         synchronizationCount.add(synchronizations, ordering: .relaxed)
@@ -65,5 +72,7 @@ package final class StoreCounters: Sendable {
         storedPackCount.add(1, ordering: .relaxed)
         storedByteCount.add(bytes, ordering: .relaxed)
     }
+    func add(renewedRefs: UInt64) { renewedRefCount.add(renewedRefs, ordering: .relaxed) }
+    func addFailedRenewal() { failedRenewalCount.add(1, ordering: .relaxed) }
     func add(quarantined: UInt64) { quarantinedCount.add(quarantined, ordering: .relaxed) }
 }

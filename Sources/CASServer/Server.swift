@@ -85,9 +85,13 @@ package enum Server {
         _ builder: HTTPServerBuilder, _ logger: Logger,
         _ onReady: @escaping @Sendable (String) -> Void
     ) -> some ApplicationProtocol {
+        var announcement = configuration.announcement
+        // Who reaches a loopback server from elsewhere comes through something that needs a token.
+        announcement.anonymous =
+            (configuration.isLoopback ? .nothing : configuration.anonymous).rawValue
         let door = Door(
             repository: repository, access: TokenAccess(repository, configuration),
-            metrics: ServerMetrics(), pool: pool, publicURL: configuration.publicURL)
+            metrics: ServerMetrics(), pool: pool, announcement: announcement)
         return Application(
             responder: door, server: builder,
             configuration: ApplicationConfiguration(

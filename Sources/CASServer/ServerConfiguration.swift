@@ -1,4 +1,5 @@
 package import CASCore
+package import CASHTTP
 package import Logging
 
 /// What a server is started with.
@@ -24,8 +25,8 @@ package struct ServerConfiguration: Sendable {
     package var isPlaintext = false
     /// What needs no token on an address other than loopback.
     package var anonymous = Anonymous.nothing
-    /// The address to write into manifests; empty for none.
-    package var publicURL = ""
+    /// What the server tells of itself.
+    package var announcement = ServerAnnouncement()
     /// Threads for blocking work.
     package var threads: Int
     /// The least severe log entries to write.

@@ -91,12 +91,16 @@ package struct PushRequest: WireMessage {
     package var provenance: Provenance
     /// When the ref may go away; nil for never.
     package var expires: Timestamp?
+    /// Seconds after which the ref may go away, by the store's clock; zero for no such time.
+    ///
+    /// Fetches renew it. Stronger than `expires`.
+    package var lifetime: UInt64
 
     /// A request from its parts.
     package init(
         pushID: Identifier, ref: RefName, snapshot: Digest, base: Digest? = nil,
         precondition: Precondition = .any, provenance: Provenance = Provenance(),
-        expires: Timestamp? = nil
+        expires: Timestamp? = nil, lifetime: UInt64 = 0
     ) {
         self.pushID = pushID
         self.ref = ref
@@ -105,6 +109,7 @@ package struct PushRequest: WireMessage {
         self.precondition = precondition
         self.provenance = provenance
         self.expires = expires
+        self.lifetime = lifetime
     }
 
     package func encode() -> [UInt8] {
@@ -116,6 +121,7 @@ package struct PushRequest: WireMessage {
         output.append(field: 5, message: precondition)
         output.append(field: 6, message: provenance)
         output.append(field: 7, time: expires)
+        output.append(field: 8, varint: lifetime)
         return output
     }
 
@@ -127,7 +133,8 @@ package struct PushRequest: WireMessage {
         var precondition = Precondition.any
         var provenance = Provenance()
         var expires: Timestamp?
-        try readFields(bytes, upTo: 7) { number, type, reader in
+        var lifetime: UInt64 = 0
+        try readFields(bytes, upTo: 8) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): pushID = try reader.identifier()
             case (2, .lengthDelimited): ref = try reader.refName()
@@ -138,6 +145,7 @@ package struct PushRequest: WireMessage {
             case (6, .lengthDelimited):
                 provenance = try Provenance(requested: try reader.bytes(), limits: limits)
             case (7, .lengthDelimited): expires = try reader.timestamp()
+            case (8, .varint): lifetime = try reader.varint()
             default: return false
             }
             return true
@@ -145,7 +153,7 @@ package struct PushRequest: WireMessage {
         guard let pushID, let ref, let snapshot else { throw WireFailure.lacks("a push") }
         self.init(
             pushID: pushID, ref: ref, snapshot: snapshot, base: base, precondition: precondition,
-            provenance: provenance, expires: expires)
+            provenance: provenance, expires: expires, lifetime: lifetime)
     }
 }
 

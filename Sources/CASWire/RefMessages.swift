@@ -19,11 +19,13 @@ package struct RefEntry: WireMessage {
     package var provenance: Provenance
     /// When it may go away; nil for never.
     package var expires: Timestamp?
+    /// Seconds from a renewal to `expires`; zero if fetches do not renew it.
+    package var lifetime: UInt64
 
     /// An entry from its parts.
     package init(
         name: RefName, target: RefTarget, tree: Digest?, totals: TreeTotals?, sequence: UInt64,
-        moved: Timestamp, provenance: Provenance, expires: Timestamp?
+        moved: Timestamp, provenance: Provenance, expires: Timestamp?, lifetime: UInt64 = 0
     ) {
         self.name = name
         self.target = target
@@ -33,6 +35,7 @@ package struct RefEntry: WireMessage {
         self.moved = moved
         self.provenance = provenance
         self.expires = expires
+        self.lifetime = lifetime
     }
 
     package func encode() -> [UInt8] {
@@ -45,6 +48,7 @@ package struct RefEntry: WireMessage {
         output.append(field: 6, time: moved)
         output.append(field: 7, message: provenance)
         output.append(field: 8, time: expires)
+        output.append(field: 9, varint: lifetime)
         return output
     }
 
@@ -57,7 +61,8 @@ package struct RefEntry: WireMessage {
         var moved = Timestamp(seconds: 0)
         var provenance = Provenance()
         var expires: Timestamp?
-        try readFields(bytes, upTo: 8) { number, type, reader in
+        var lifetime: UInt64 = 0
+        try readFields(bytes, upTo: 9) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): name = try reader.refName()
             case (2, .lengthDelimited):
@@ -69,6 +74,7 @@ package struct RefEntry: WireMessage {
             case (7, .lengthDelimited):
                 provenance = try Provenance(decoding: try reader.bytes(), limits: limits)
             case (8, .lengthDelimited): expires = try reader.timestamp()
+            case (9, .varint): lifetime = try reader.varint()
             default: return false
             }
             return true
@@ -76,7 +82,7 @@ package struct RefEntry: WireMessage {
         guard let name, let target else { throw WireFailure.lacks("a ref") }
         self.init(
             name: name, target: target, tree: tree, totals: totals, sequence: sequence,
-            moved: moved, provenance: provenance, expires: expires)
+            moved: moved, provenance: provenance, expires: expires, lifetime: lifetime)
     }
 }
 
@@ -181,15 +187,20 @@ package struct RefUpdate: WireMessage {
     package var precondition: Precondition
     /// Who does it.
     package var provenance: Provenance
+    /// Seconds after which the ref may go away, by the store's clock; zero for never.
+    ///
+    /// Fetches renew it.
+    package var lifetime: UInt64
 
     /// An update from its parts.
     package init(
         target: Digest = .zero, precondition: Precondition = .any,
-        provenance: Provenance = Provenance()
+        provenance: Provenance = Provenance(), lifetime: UInt64 = 0
     ) {
         self.target = target
         self.precondition = precondition
         self.provenance = provenance
+        self.lifetime = lifetime
     }
 
     package func encode() -> [UInt8] {
@@ -197,18 +208,20 @@ package struct RefUpdate: WireMessage {
         output.append(field: 1, digest: target)
         output.append(field: 2, message: precondition)
         output.append(field: 3, message: provenance)
+        output.append(field: 4, varint: lifetime)
         return output
     }
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init()
-        try readFields(bytes, upTo: 3) { number, type, reader in
+        try readFields(bytes, upTo: 4) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): target = try reader.digest()
             case (2, .lengthDelimited):
                 precondition = try Precondition(decoding: try reader.bytes(), limits: limits)
             case (3, .lengthDelimited):
                 provenance = try Provenance(requested: try reader.bytes(), limits: limits)
+            case (4, .varint): lifetime = try reader.varint()
             default: return false
             }
             return true

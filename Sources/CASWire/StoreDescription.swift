@@ -22,6 +22,19 @@ package struct StoreDescription: WireMessage {
     package var scopes: [TokenScope]
     /// The address to write into manifests; empty where not configured.
     package var publicURL: String
+    /// The address that pods of the server's cluster reach it by; empty where not configured.
+    package var clusterURL = ""
+    /// The host, and port, by which nodes pull images from it; empty where not configured.
+    package var registryHost = ""
+    /// Whom identity tokens must be for; empty if the server trusts no issuer of them.
+    package var audience = ""
+    /// The digest of the client executable that the server hands out; nil if it has none.
+    package var clientDigest: Digest?
+    /// Bytes of that executable.
+    package var clientBytes: UInt64 = 0
+    /// What a request from another machine may do without a token: `nothing`, `read` or `write`; empty
+    /// where not known.
+    package var anonymous = ""
 
     /// A description from its parts.
     package init(
@@ -54,6 +67,12 @@ package struct StoreDescription: WireMessage {
         output.append(field: 8, time: now)
         for scope in scopes { output.append(element: 9, bytes: scope.description.utf8) }
         output.append(field: 10, text: publicURL)
+        output.append(field: 11, text: clusterURL)
+        output.append(field: 12, text: registryHost)
+        output.append(field: 13, text: audience)
+        output.append(field: 14, digest: clientDigest)
+        output.append(field: 15, varint: clientBytes)
+        output.append(field: 16, text: anonymous)
         return output
     }
 
@@ -63,7 +82,7 @@ package struct StoreDescription: WireMessage {
             protocolVersion: 0, softwareVersion: "", incarnation: Identifier(high: 0, low: 0),
             chunkerAverageBytes: 0, chunkerSeed: 0, requestBytes: 0, unaskedBytes: 0,
             now: Timestamp(seconds: 0), scopes: [])
-        try readFields(bytes, upTo: 10) { number, type, reader in
+        try readFields(bytes, upTo: 16) { number, type, reader in
             switch (number, type) {
             case (1, .varint): protocolVersion = try reader.varint()
             case (2, .lengthDelimited): softwareVersion = try reader.string()
@@ -81,6 +100,12 @@ package struct StoreDescription: WireMessage {
                     scopes.append(scope)
                 }
             case (10, .lengthDelimited): publicURL = try reader.string()
+            case (11, .lengthDelimited): clusterURL = try reader.string()
+            case (12, .lengthDelimited): registryHost = try reader.string()
+            case (13, .lengthDelimited): audience = try reader.string()
+            case (14, .lengthDelimited): clientDigest = try reader.digest()
+            case (15, .varint): clientBytes = try reader.varint()
+            case (16, .lengthDelimited): anonymous = try reader.string()
             default: return false
             }
             return true

@@ -12,6 +12,8 @@ package enum StoreEvent: Hashable, Sendable {
     case storeCreated(
         incarnation: Identifier, averageBytes: UInt64, seed: UInt64, time: Timestamp,
         sequence: UInt64)
+    /// A ref got another end, without a move.
+    case refRenewed(RefRenewal, sequence: UInt64)
 
     /// The version of the encoding that this program writes and reads.
     package static let formatVersion: UInt8 = 1
@@ -21,6 +23,7 @@ package enum StoreEvent: Hashable, Sendable {
         case tokenCreated = 2
         case tokenRevoked = 3
         case storeCreated = 4
+        case refRenewed = 5
     }
 
     /// The store-wide number that orders events.
@@ -28,7 +31,7 @@ package enum StoreEvent: Hashable, Sendable {
         switch self {
         case .refMoved(let move, _, _): move.sequence
         case .tokenCreated(_, let sequence), .tokenRevoked(_, _, let sequence),
-            .storeCreated(_, _, _, _, let sequence):
+            .storeCreated(_, _, _, _, let sequence), .refRenewed(_, let sequence):
             sequence
         }
     }
@@ -58,6 +61,14 @@ package enum StoreEvent: Hashable, Sendable {
             output.append(field: 3, varint: seed)
             output.append(field: 4, time: time)
             output.append(field: 5, varint: sequence)
+        case .refRenewed(let renewal, let sequence):
+            output.append(Kind.refRenewed.rawValue)
+            output.append(field: 1, text: renewal.name.description)
+            output.append(field: 2, varint: renewal.move)
+            output.append(field: 3, time: renewal.expires)
+            output.append(field: 4, varint: renewal.lifetime)
+            output.append(field: 5, varint: UInt64(renewal.domain.rawValue))
+            output.append(field: 6, varint: sequence)
         }
         return output
     }
@@ -77,6 +88,7 @@ package enum StoreEvent: Hashable, Sendable {
         case .tokenCreated: self = try StoreEvent.tokenCreated(fields, limits)
         case .tokenRevoked: self = try StoreEvent.tokenRevoked(fields)
         case .storeCreated: self = try StoreEvent.storeCreated(fields)
+        case .refRenewed: self = try StoreEvent.refRenewed(fields)
         }
     }
 
@@ -98,10 +110,7 @@ package enum StoreEvent: Hashable, Sendable {
             case (2, .lengthDelimited):
                 entry = try RefEntry(decoding: try reader.bytes(), limits: limits)
             case (3, .varint):
-                guard let number = UInt32(exactly: try reader.varint()) else {
-                    throw WireFailure.malformed("a domain")
-                }
-                domain = Domain(rawValue: number)
+                domain = try reader.domain()
             default: return false
             }
             return true
@@ -162,5 +171,31 @@ package enum StoreEvent: Hashable, Sendable {
         return .storeCreated(
             incarnation: incarnation, averageBytes: numbers[2] ?? 0, seed: numbers[3] ?? 0,
             time: time, sequence: numbers[5] ?? 0)
+    }
+
+    private static func refRenewed(_ bytes: UnsafeRawBufferPointer) throws -> StoreEvent {
+        var name: RefName?
+        var move: UInt64 = 0
+        var expires: Timestamp?
+        var lifetime: UInt64 = 0
+        var domain = Domain.standard
+        var sequence: UInt64 = 0
+        try readFields(bytes, upTo: 6) { number, type, reader in
+            switch (number, type) {
+            case (1, .lengthDelimited): name = try reader.refName()
+            case (2, .varint): move = try reader.varint()
+            case (3, .lengthDelimited): expires = try reader.timestamp()
+            case (4, .varint): lifetime = try reader.varint()
+            case (5, .varint): domain = try reader.domain()
+            case (6, .varint): sequence = try reader.varint()
+            default: return false
+            }
+            return true
+        }
+        guard let name else { throw WireFailure.lacks("a ref") }
+        return .refRenewed(
+            RefRenewal(
+                name: name, move: move, expires: expires, lifetime: lifetime, domain: domain),
+            sequence: sequence)
     }
 }

@@ -62,6 +62,13 @@ extension Protobuf.Reader {
         }
     }
 
+    mutating func domain() throws -> Domain {
+        guard let number = UInt32(exactly: try varint()) else {
+            throw WireFailure.malformed("a domain")
+        }
+        return Domain(rawValue: number)
+    }
+
     mutating func timestamp() throws -> Timestamp {
         var time = Timestamp(seconds: 0)
         var reader = Protobuf.Reader(try bytes())

@@ -98,6 +98,41 @@ import Testing
     }
 
     @Test(arguments: CatalogKind.allCases)
+    func `a ref gets another end without a move`(kind: CatalogKind) throws {
+        let fixture = try CatalogFixture(kind)
+        var entry = try Sample.entry("a:x", 1, target: 1, tree: 5)
+        try fixture.catalog.write { change in
+            try change.update(ref: entry, domain: .standard)
+            #expect(try change.ref(entry.name, domain: .standard) == nil, "there is none")
+            for (name, sequence, target) in [("a:x", UInt64(1), 1), ("a:y", 2, 1), ("b:x", 3, 1)] {
+                try change.move(
+                    try Sample.move(name, sequence, to: target),
+                    try Sample.entry(name, sequence, target: target, tree: 5), domain: .standard)
+            }
+            entry.expires = Sample.later
+            entry.lifetime = 60
+            try change.update(ref: entry, domain: .standard)
+        }
+        try fixture.reopen()
+        try fixture.catalog.read { reader in
+            let present = try reader.ref(entry.name, domain: .standard)
+            #expect(present == entry)
+            func named(_ name: String, _ number: Int, limit: Int = 9) throws -> [String] {
+                try reader.refs(
+                    named: name, holding: Sample.digest(number), limit: limit, domain: .standard
+                ).map(\.name.description)
+            }
+            #expect(try named("a", 1) == ["a:x", "a:y"])
+            #expect(try named("a", 5) == ["a:x", "a:y"], "by tree")
+            #expect(try named("a", 5, limit: 1) == ["a:x"])
+            #expect(try named("b", 1) == ["b:x"])
+            #expect(try named("a", 2) == [])
+            #expect(
+                try reader.history(entry.name, before: nil, limit: 9, domain: .standard).count == 1)
+        }
+    }
+
+    @Test(arguments: CatalogKind.allCases)
     func `refs are found by what they hold, in their domain`(kind: CatalogKind) throws {
         let fixture = try CatalogFixture(kind)
         let other = Domain(rawValue: Domain.standard.rawValue + 1)

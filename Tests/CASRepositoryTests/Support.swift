@@ -186,13 +186,14 @@ struct TestPush: Sendable {
     var bodyBytes = 8_192
     var isTrusted = false
     var time = Timestamp(seconds: 1_700_000_123)
+    var lifetime: UInt64 = 0
 
     init(_ ref: String) throws { self.ref = try RefName(ref) }
 
     func request(_ snapshot: Digest) -> PushRequest {
         PushRequest(
             pushID: pushID, ref: ref, snapshot: snapshot, precondition: precondition,
-            provenance: Provenance(author: "somebody", time: time))
+            provenance: Provenance(author: "somebody", time: time), lifetime: lifetime)
     }
 }
 

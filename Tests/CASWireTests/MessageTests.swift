@@ -19,7 +19,13 @@ import Testing
         #expect(try UsageReport(decoding: Samples.usage.encode()) == Samples.usage)
         #expect(
             try StoreDescription(decoding: Samples.description().encode()) == Samples.description())
-        for event in try Samples.events() {
+        #expect(
+            try PushRequest(decoding: Samples.expiringPush().encode()) == Samples.expiringPush())
+        #expect(try RefEntry(decoding: Samples.expiringEntry().encode()) == Samples.expiringEntry())
+        #expect(
+            try StoreDescription(decoding: Samples.serverDescription().encode())
+                == Samples.serverDescription())
+        for event in try Samples.events() + [Samples.renewal()] {
             #expect(try StoreEvent(decoding: event.encode()) == event)
         }
     }

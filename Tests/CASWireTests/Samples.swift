@@ -63,6 +63,36 @@ enum Samples {
             scopes: [try TokenScope("read")], publicURL: "https://cas.example")
     }
 
+    static func expiringPush() throws -> PushRequest {
+        PushRequest(
+            pushID: identifier, ref: try ref(), snapshot: digest, provenance: provenance,
+            lifetime: 604_800)
+    }
+
+    static func expiringEntry() throws -> RefEntry {
+        var entry = try entry()
+        entry.lifetime = 604_800
+        return entry
+    }
+
+    static func renewal() throws -> StoreEvent {
+        .refRenewed(
+            RefRenewal(
+                name: try ref(), move: 7, expires: time, lifetime: 604_800, domain: .standard),
+            sequence: 9)
+    }
+
+    static func serverDescription() throws -> StoreDescription {
+        var description = try description()
+        description.clusterURL = "http://cas.cas:8700"
+        description.registryHost = "registry.example.org:30500"
+        description.audience = "cas"
+        description.clientDigest = digest
+        description.clientBytes = 60_000_000
+        description.anonymous = "nothing"
+        return description
+    }
+
     static let usage = UsageReport(
         refs: 1, snapshots: 2, blobs: 3, chunks: 4, packs: 5, storedBytes: 6, rawBytes: 7,
         logicalBytes: 8, freeBytes: 9, rows: [.init(prefix: "team", refs: 1, logicalBytes: 8)])
@@ -109,5 +139,12 @@ enum Samples {
             + (try events()).enumerated().map { index, event in
                 ("StoreEvent\(index)", event.encode(), { try StoreEvent(decoding: $0).encode() })
             }
+            // Behind all others, as lines are never changed: what came with the refs that expire.
+            + [
+                item(try expiringPush()), item(try expiringEntry()),
+                item(RefUpdate(target: digest, provenance: provenance, lifetime: 604_800)),
+                item(try serverDescription()),
+                ("StoreEvent5", try renewal().encode(), { try StoreEvent(decoding: $0).encode() }),
+            ]
     }
 }

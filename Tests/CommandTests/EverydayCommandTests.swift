@@ -27,6 +27,21 @@ import Testing
         try Snapshot.check(fixture, "push-json")
     }
 
+    @Test func `a ref that expires says so`() throws {
+        let fixture = try CommandLineFixture()
+        try fixture.write("work/train.py", "print(1)\n")
+        try fixture.cas("push work --to team/try --expires 7d")
+        try fixture.cas("push work --to team/try --expires 7d --json")
+        try fixture.cas("tag team/try team/try:short --expires 90m")
+        try fixture.cas("tag team/try team/try:kept")
+        try fixture.cas("ls")
+        try fixture.cas("push work --to team/try")
+        try fixture.cas("ls --json")
+        try fixture.cas("push work --to team/try --expires soon")
+        try fixture.cas("tag team/try team/try:long --expires 999999d")
+        try Snapshot.check(fixture, "expires")
+    }
+
     @Test func `push warns of links that leave, of secrets and of names that fold`() throws {
         let fixture = try CommandLineFixture()
         try fixture.write("work/.env", "PASSWORD=1\n")

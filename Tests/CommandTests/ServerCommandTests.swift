@@ -96,6 +96,18 @@ import Testing
         #expect(result.errors.contains("CAS_TOKEN belongs to the host of CAS_SERVER"))
     }
 
+    @Test func `a server tells the addresses that it was given`() throws {
+        let fixture = try CommandLineFixture()
+        let address = try fixture.serve(
+            "--store store --public-url https://CAS.example.org/ "
+                + "--cluster-url http://cas.cas:8700 --registry-host 10.0.0.7:30500")
+        let output = try fixture.run(["doctor", "--server", address]).output
+        for line in [
+            "ok  public-url   https://cas.example.org", "ok  cluster-url  http://cas.cas:8700",
+            "ok  registry     10.0.0.7:30500",
+        ] { #expect(output.contains(line + "\n"), "\(output)") }
+    }
+
     @Test func `serve refuses what would open the store by accident`() throws {
         let fixture = try CommandLineFixture()
         try fixture.cas("serve --listen 0.0.0.0:8700 --store store")
@@ -105,6 +117,9 @@ import Testing
         try fixture.cas("serve --tls-certificate c.pem --store store")
         try fixture.cas("serve --plaintext --tls-certificate c.pem --tls-key k.pem --store store")
         try fixture.cas("serve --anonymous everything --store store")
+        try fixture.cas("serve --cluster-url cas.cas:8700 --store store")
+        try fixture.cas("serve --public-url ftp://cas.example.org --store store")
+        try fixture.cas("serve --registry-host https://cas.example.org --store store")
         try fixture.write("other/file", "x")
         try fixture.cas("serve --store other")
         try Snapshot.check(fixture, "serve-refusals")

@@ -162,6 +162,19 @@ struct DoctorCommand: ParsableCommand {
                 state: rights.isEmpty ? .bad : .good, subject: "rights",
                 text: rights.isEmpty ? "none" : rights,
                 hint: rights.isEmpty ? "log in with cas login, or set CAS_TOKEN" : nil))
-        return findings
+        return findings + addresses(description)
+    }
+
+    /// What the server tells of itself: for people, for pods, for nodes.
+    private func addresses(_ description: StoreDescription) -> [Finding] {
+        [
+            ("public-url", description.publicURL), ("cluster-url", description.clusterURL),
+            ("registry", description.registryHost),
+            (
+                "identity",
+                description.audience.isEmpty
+                    ? "" : "trusts tokens that are for '\(description.audience)'"
+            ),
+        ].filter { !$0.1.isEmpty }.map { Finding(state: .good, subject: $0.0, text: $0.1) }
     }
 }

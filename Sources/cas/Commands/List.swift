@@ -1,6 +1,7 @@
 import ArgumentParser
 import CASClient
 import CASCore
+import CASFileSystem
 import CASTree
 import CASWire
 
@@ -53,12 +54,14 @@ struct ListCommand: ParsableCommand {
         var entries: [RefEntry] = []
         try store.connection.forEachRef(prefix: prefix) { entries.append($0) }
         if output.json { return Console.data(.list(entries.map(\.json))) }
-        var table = TextTable(.left, .left, .right, .right, .left)
+        var table = TextTable(.left, .left, .right, .right, .left, .left)
+        let now = SystemClock().now()
         for entry in entries {
             table.add(
                 printable(entry.name.description), entry.target.digest.short,
                 entry.totals.map { counted($0.files, "file") } ?? "",
-                entry.totals.map { ByteCount.text($0.bytes) } ?? "", entry.moved.iso8601)
+                entry.totals.map { ByteCount.text($0.bytes) } ?? "", entry.moved.iso8601,
+                entry.expires.map { ($0 < now ? "expired " : "until ") + $0.iso8601 } ?? "")
         }
         for line in table.lines() { Console.data(line) }
         if entries.isEmpty { Console.note("no refs in \(store.choice.text)") }
@@ -129,6 +132,7 @@ extension RefEntry {
             ("bytes", totals.map { .count($0.bytes) } ?? .null), ("sequence", .count(sequence)),
             ("moved", .text(moved.iso8601)), ("provenance", provenance.json),
             ("expires", .optional(expires?.iso8601)),
+            ("lifetime", lifetime == 0 ? .null : .count(lifetime)),
         ])
     }
 }

@@ -21,6 +21,7 @@ struct PushCommand: ParsableCommand {
               cas push src --to team/project:v2 --message "smaller batches"
               cas push --exclude '*.ckpt' --include /data/labels.csv
               cas push --if-match sha256:…      only if nobody else moved the ref
+              cas push --to team/try --expires 7d
               cas push --dry-run                say what would be sent
             """)
 
@@ -47,6 +48,8 @@ struct PushCommand: ParsableCommand {
     @Option(name: [.short, .long], help: "A line for the history.")
     var message = ""
 
+    @OptionGroup var expiry: ExpiryFlag
+
     @OptionGroup var storeFlags: StoreFlags
     @OptionGroup var output: OutputFlags
 
@@ -55,6 +58,7 @@ struct PushCommand: ParsableCommand {
         let settings = try Settings.load(workspace: root)
         let target = try to.map { try Arguments.reference($0) }
         let precondition = try Arguments.precondition(ifMatch)
+        let lifetime = try expiry.lifetime()
         if let target { _ = try Arguments.refName(target) }
         try storeFlags.withStore(
             host: target?.host, create: true, isDryRun: dryRun, isPatient: true, settings: settings
@@ -67,6 +71,7 @@ struct PushCommand: ParsableCommand {
             options.scan = selection.options(settings)
             options.cachePath = try Workspace.cachePath(of: root, settings: settings)
             options.precondition = precondition
+            options.lifetime = lifetime
             options.provenance = settings.provenance(message: message, workspace: root)
             options.newBytesLimit = large ? .max : settings.limit.value
             options.isDryRun = dryRun
@@ -81,7 +86,8 @@ struct PushCommand: ParsableCommand {
         func report(_ summary: PushSummary) -> PushReport {
             PushReport(
                 summary: summary, ref: ref, store: store,
-                nanoseconds: SystemClock().monotonicNanoseconds() - start)
+                nanoseconds: SystemClock().monotonicNanoseconds() - start,
+                lifetime: options.lifetime)
         }
         let title =
             (dryRun ? "comparing \(options.directory) with" : "pushing \(options.directory) to")
@@ -148,6 +154,34 @@ struct SelectionFlags: ParsableArguments {
             ProjectPatterns(path: $0.path, includes: $0.includes, excludes: $0.excludes)
         }
         return options
+    }
+}
+
+/// The flag of commands that move a ref.
+struct ExpiryFlag: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "The ref goes away after this time, unless it is fetched: 12h, 7d.",
+            valueName: "duration"))
+    var expires: String?
+
+    /// Seconds, zero for never; throws for what is no duration.
+    func lifetime() throws -> UInt64 {
+        try expires.map { UInt64(try Arguments.duration($0)) } ?? 0
+    }
+
+    /// What is said of a ref that was just moved; nil if it does not expire.
+    static func note(_ ref: RefName, _ lifetime: UInt64) -> String? {
+        guard lifetime > 0 else { return nil }
+        return "\(ref) expires in \(span(lifetime)); who fetches it keeps it"
+    }
+
+    private static func span(_ seconds: UInt64) -> String {
+        let units: [(UInt64, String)] = [(86_400, "d"), (3600, "h"), (60, "m")]
+        for (size, unit) in units where seconds.isMultiple(of: size) {
+            return "\(seconds / size)\(unit)"
+        }
+        return "\(seconds)s"
     }
 }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CASCore
 import CASFileSystem
+import CASHTTP
 import CASServer
 import Glibc
 
@@ -35,8 +36,18 @@ struct ServeCommand: ParsableCommand {
 
     @Option(
         name: .customLong("public-url"),
-        help: ArgumentHelp("The address that clients reach the server by.", valueName: "url"))
+        help: ArgumentHelp("The address that people reach the server by.", valueName: "url"))
     var publicURL: String?
+
+    @Option(
+        name: .customLong("cluster-url"),
+        help: ArgumentHelp(
+            "The address that pods reach it by; manifests name it.", valueName: "url"))
+    var clusterURL: String?
+
+    @Option(
+        help: ArgumentHelp("The host that nodes pull images from.", valueName: "host[:port]"))
+    var registryHost: String?
 
     @Flag(help: "Serve without TLS on an address that is not loopback.")
     var plaintext = false
@@ -64,7 +75,7 @@ struct ServeCommand: ParsableCommand {
         configuration.certificatePath = tlsCertificate
         configuration.keyPath = tlsKey
         configuration.isPlaintext = plaintext
-        configuration.publicURL = publicURL ?? ""
+        configuration.announcement = try announcement()
         if let anonymous {
             guard let rights = ServerConfiguration.Anonymous(rawValue: anonymous) else {
                 throw ValidationError("--anonymous is 'read' or 'write', not '\(anonymous)'")
@@ -80,6 +91,26 @@ struct ServeCommand: ParsableCommand {
             Console.data(address)
         }
         Console.note("stopped; everything acknowledged is on disk")
+    }
+
+    /// The addresses that the server tells, checked, as a wrong one would show in a pod only.
+    private func announcement() throws -> ServerAnnouncement {
+        var announcement = ServerAnnouncement()
+        try Arguments.usage {
+            if let publicURL { announcement.publicURL = try ServerAddress(publicURL).url }
+            if let clusterURL { announcement.clusterURL = try ServerAddress(clusterURL).url }
+            if let registryHost {
+                guard let address = try? ServerAddress("https://" + registryHost),
+                    address.path.isEmpty, !registryHost.contains("/")
+                else {
+                    throw CASError(
+                        .invalidArgument, "'\(registryHost)' is no host to pull images from",
+                        hint: "write registry.example.org or 10.0.0.7:30500, without a scheme")
+                }
+                announcement.registryHost = registryHost.lowercased()
+            }
+        }
+        return announcement
     }
 
     private func storeDirectory(_ settings: Settings) throws -> String {

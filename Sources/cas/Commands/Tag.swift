@@ -12,6 +12,7 @@ struct TagCommand: ParsableCommand {
             EXAMPLES:
               cas tag team/project team/project:v1
               cas tag team/project@sha256:… team/project:good --if-match none
+              cas tag team/project team/project:try --expires 7d
             """)
 
     @Argument(help: ArgumentHelp("A ref or digest.", valueName: "source"))
@@ -26,6 +27,7 @@ struct TagCommand: ParsableCommand {
     @Option(name: [.short, .long], help: "A line for the history.")
     var message = ""
 
+    @OptionGroup var expiry: ExpiryFlag
     @OptionGroup var storeFlags: StoreFlags
     @OptionGroup var output: OutputFlags
 
@@ -35,6 +37,7 @@ struct TagCommand: ParsableCommand {
         let name = try Arguments.refName(to)
         let host = try Arguments.commonHost(from, to)
         let precondition = try Arguments.precondition(ifMatch)
+        let lifetime = try expiry.lifetime()
         let settings = try Settings.load()
         try storeFlags.withStore(host: host, settings: settings) { store in
             let resolved = try StoreReader(store.connection).resolve(from)
@@ -43,7 +46,7 @@ struct TagCommand: ParsableCommand {
                 name,
                 RefUpdate(
                     target: resolved.digest, precondition: precondition,
-                    provenance: settings.provenance(message: message)))
+                    provenance: settings.provenance(message: message), lifetime: lifetime))
             if output.json {
                 Console.data(
                     .object([
@@ -57,6 +60,7 @@ struct TagCommand: ParsableCommand {
                 "\(name) in \(store.choice.text) "
                     + (before == entry.target.digest
                         ? "is unchanged" : before.map { "named \($0) before" } ?? "is new"))
+            if let line = ExpiryFlag.note(name, lifetime) { Console.note(line) }
         }
     }
 }

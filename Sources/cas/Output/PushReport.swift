@@ -18,6 +18,8 @@ struct PushReport {
     let ref: Setting<RefName>
     let store: StoreAccess
     let nanoseconds: UInt64
+    /// Seconds that the ref was given to live; zero for ever.
+    var lifetime: UInt64 = 0
 
     /// Writes the summary on standard error.
     func writeNotes(_ outcome: Outcome) {
@@ -30,6 +32,7 @@ struct PushReport {
         if let response = summary.response, response.outcome == .unchanged {
             // The everyday case: nothing to warn about that the push before did not tell.
             Console.note(beforeLine(response))
+            if let line = ExpiryFlag.note(ref.value, lifetime) { Console.note(line) }
             if let notice = store.localNotice { Console.note(notice) }
             return
         }
@@ -52,6 +55,7 @@ struct PushReport {
         switch outcome {
         case .done:
             if let response = summary.response { Console.note(beforeLine(response)) }
+            if let line = ExpiryFlag.note(ref.value, lifetime) { Console.note(line) }
             if let notice = store.localNotice { Console.note(notice) }
         case .dryRun: Console.note("dry run: nothing was sent and nothing changed")
         case .stopped, .comparison: break
@@ -141,6 +145,7 @@ struct PushReport {
             ("snapshot", .digest(summary.snapshot)), ("tree", .digest(summary.tree)),
             ("previous", .digest(summary.response?.previous)),
             ("unchanged", summary.response.map { .boolean($0.outcome == .unchanged) } ?? .null),
+            ("lifetime", lifetime == 0 ? .null : .count(lifetime)),
             ("sequence", summary.response.map { .count($0.sequence) } ?? .null),
             ("files", .count(summary.files)), ("bytes", .count(summary.bytes)),
             ("newFiles", .count(summary.newFiles)), ("newBytes", .count(summary.newBytes)),

@@ -1,0 +1,39 @@
+import CASCore
+import CASTestSupport
+import CASWire
+import Testing
+
+/// The examples of Protocol.md are what this program writes.
+@Suite struct DocumentTests {
+    private func example(_ name: String) throws -> [UInt8] {
+        try DocumentExamples("Sources/CASWire/CASWire.docc/Protocol.md").example(name)
+    }
+
+    @Test func `messages of the page come back as they are`() throws {
+        let request = try PushRequest(decoding: try example("push-request"))
+        #expect(request.encode() == (try example("push-request")))
+        let response = try PushResponse(decoding: try example("push-response"))
+        #expect(response.encode() == (try example("push-response")))
+        let missing = try MissingResponse(decoding: try example("missing-response"))
+        #expect(missing.encode() == (try example("missing-response")))
+        let plan = try PlanRequest(decoding: try example("plan-request"))
+        #expect(plan.encode() == (try example("plan-request")))
+        let failure = try WireError(decoding: try example("wire-error"))
+        #expect(failure.encode() == (try example("wire-error")))
+    }
+
+    @Test func `events of the page come back as they are`() throws {
+        for name in ["store-event", "ref-renewed"] {
+            let event = try StoreEvent(decoding: try example(name))
+            let again = try StoreEvent(decoding: event.encode())
+            #expect(again == event, "\(name)")
+        }
+        guard
+            case .refRenewed(let renewal, let sequence) =
+                try StoreEvent(decoding: try example("ref-renewed"))
+        else { return #expect(Bool(false), "it is another event") }
+        #expect(renewal.lifetime == 604_800)
+        #expect(renewal.move == 7)
+        #expect(sequence == 9)
+    }
+}
