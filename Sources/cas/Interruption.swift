@@ -15,6 +15,8 @@ enum Interruption {
         case push
         /// Whole files in the destination.
         case fetch
+        /// A job, which goes on.
+        case run
     }
 
     private static let work = Atomic<UInt8>(Work.reading.rawValue)
@@ -48,6 +50,8 @@ enum Interruption {
             "\ninterrupted: nothing is half pushed; run it again to go on\n"
         case Work.fetch.rawValue:
             "\ninterrupted: what was fetched stays; run it again to go on\n"
+        case Work.run.rawValue:
+            "\ninterrupted: the job goes on; kubectl delete ends it\n"
         default: "\ninterrupted\n"
         }
     }

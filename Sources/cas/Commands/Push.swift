@@ -65,40 +65,20 @@ struct PushCommand: ParsableCommand {
         ) {
             store in
             let ref = try PushTarget.choose(target, root: root, store: store)
-            // While one waits for the server to take what it sent, another hashes and compresses.
-            let workers = WorkerGroup.processorCount * (store.connection.isLocal ? 1 : 2)
-            var options = PushOptions(directory: root, ref: ref.value, workers: workers)
-            options.scan = selection.options(settings)
-            options.cachePath = try Workspace.cachePath(of: root, settings: settings)
-            options.precondition = precondition
-            options.lifetime = lifetime
-            options.provenance = settings.provenance(message: message, workspace: root)
-            options.newBytesLimit = large ? .max : settings.limit.value
-            options.isDryRun = dryRun
-            try push(options, ref: ref, store)
+            var push = try WorkspacePush(
+                root: root, ref: ref, store: store, selection: selection, message: message)
+            push.options.precondition = precondition
+            push.options.lifetime = lifetime
+            push.options.isDryRun = dryRun
+            if large { push.options.newBytesLimit = .max }
+            try show(push)
         }
     }
 
-    private func push(_ options: PushOptions, ref: Setting<RefName>, _ store: StoreAccess) throws {
-        if !dryRun { Interruption.leaves(.push) }
-        let start = SystemClock().monotonicNanoseconds()
-        let counters = ProgressCounters()
-        func report(_ summary: PushSummary) -> PushReport {
-            PushReport(
-                summary: summary, ref: ref, store: store,
-                nanoseconds: SystemClock().monotonicNanoseconds() - start,
-                lifetime: options.lifetime)
-        }
-        let title =
-            (dryRun ? "comparing \(options.directory) with" : "pushing \(options.directory) to")
-            + " \(ref.value) in \(store.choice.text)"
-        let summary = try ProgressLine.show(.push, title, counters) {
-            try Push.run(options, connection: store.connection, counters: counters) { summary in
-                report(summary).writeNotes(.stopped)
-            }
-        }
-        let report = report(summary)
-        let present = dryRun ? try check(options, summary, store) : nil
+    private func show(_ push: WorkspacePush) throws {
+        let report = try push.run()
+        let (ref, summary) = (push.ref, report.summary)
+        let present = dryRun ? try check(push.options, summary, push.store) : nil
         if output.json {
             Console.data(dryRun ? report.json.with("current", .digest(present)) : report.json)
         } else if !dryRun {
