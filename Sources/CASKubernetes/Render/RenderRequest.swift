@@ -118,7 +118,11 @@ package struct RenderRequest: Sendable {
         if let storage, requests["ephemeral-storage"] == nil {
             requests["ephemeral-storage"] = .text(storage)
         }
-        if withGPUs, gpus > 0 { limits["nvidia.com/gpu"] = .text(String(gpus)) }
+        if withGPUs, gpus > 0 {
+            // The API would fill in the request; written out, it is what the Kubeflow SDK sends.
+            requests["nvidia.com/gpu"] = .text(String(gpus))
+            limits["nvidia.com/gpu"] = .text(String(gpus))
+        }
         var object = ManifestValue.object([])
         if requests.members?.isEmpty == false { object["requests"] = requests }
         if limits.members?.isEmpty == false { object["limits"] = limits }
