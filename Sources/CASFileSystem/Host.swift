@@ -115,6 +115,24 @@ package enum Terminal {
         return Int(size.ws_col)
     }
 
+    /// Reads a descriptor to its end; throws `resourceExhausted` if that holds more than `maximumBytes`.
+    package static func readAll(_ descriptor: Int32, maximumBytes: Int) throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = Glibc.read(descriptor, &piece, piece.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw SystemFailure.error(errno, "cannot read the input") }
+            guard count > 0 else { return bytes }
+            bytes += piece.prefix(count)
+            guard bytes.count <= maximumBytes else {
+                throw CASError(
+                    .resourceExhausted,
+                    "the input has more than \(ByteCount.text(UInt64(maximumBytes)))")
+            }
+        }
+    }
+
     /// Writes bytes to a descriptor; false once nobody reads it.
     @discardableResult
     package static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {

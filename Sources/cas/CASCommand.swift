@@ -37,7 +37,9 @@ struct CASCommand: ParsableCommand {
                     ListCommand.self, CatCommand.self, LogCommand.self,
                     DiffCommand.self, TagCommand.self, VerifyCommand.self, RemoveCommand.self,
                 ]),
-            CommandGroup(name: "Deliver", subcommands: [RunsCommand.self]),
+            CommandGroup(
+                name: "Deliver",
+                subcommands: [RenderCommand.self, RunsCommand.self, KubernetesCommand.self]),
             CommandGroup(
                 name: "Server",
                 subcommands: [

@@ -76,6 +76,8 @@ package struct RuntimeReference: Hashable, Sendable {
     package var kind: String
     /// Its name.
     package var name: String
+    /// Whether it belongs to a namespace.
+    package var isNamespaced: Bool { kind == "TrainingRuntime" }
 
     /// Parses `NAME`, `ClusterTrainingRuntime/NAME` or `TrainingRuntime/NAME`; throws `invalidArgument`.
     package init(_ text: String) throws {

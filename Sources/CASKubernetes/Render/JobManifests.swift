@@ -7,14 +7,12 @@ extension RenderRequest {
         ["cleanPodPolicy": "Running", "backoffLimit": Self.restarts]
     }
 
-    private func replica(
-        _ count: Int, role: PodRole = .command, withResources: Bool = true
-    ) -> ManifestValue {
+    private func replica(_ count: Int, role: PodRole = .command) -> ManifestValue {
         [
             "replicas": .integer(Int64(count)),
             // The operator writes it into the template, which so has none.
             "restartPolicy": "OnFailure",
-            "template": podTemplate(role: role, restartPolicy: nil, withResources: withResources),
+            "template": podTemplate(role: role, restartPolicy: nil),
         ]
     }
 
@@ -40,7 +38,7 @@ extension RenderRequest {
             "slotsPerWorker": .integer(Int64(max(gpus, 1))),
             "runPolicy": runPolicy,
             "mpiReplicaSpecs": [
-                "Launcher": replica(1, withResources: false),
+                "Launcher": replica(1, role: .launcher),
                 "Worker": replica(nodeCount, role: .worker),
             ],
         ]

@@ -3,23 +3,25 @@ extension RenderRequest {
     enum PodRole: Hashable {
         /// Runs the command.
         case command
+        /// Runs the command, and asks the API server to start what it wants on the workers (MPI).
+        case launcher
         /// Runs what the operator starts in it, with the code beside it.
         case worker
     }
 
     /// A pod template of a kind that has no runtime; it holds under restricted Pod Security.
     func podTemplate(
-        role: PodRole = .command, restartPolicy: String?, withResources: Bool = true
+        role: PodRole = .command, restartPolicy: String?
     ) -> ManifestValue {
-        var specification: ManifestValue = [
-            // No token of the API server in a pod that runs anybody's code.
-            "automountServiceAccountToken": false, "securityContext": CodeDelivery.podSecurity,
-        ]
+        var specification = ManifestValue.object([])
+        // No token of the API server in a pod that runs anybody's code, if it does not need one.
+        if role != .launcher { specification["automountServiceAccountToken"] = false }
+        specification["securityContext"] = CodeDelivery.podSecurity
         if let restartPolicy { specification["restartPolicy"] = .text(restartPolicy) }
         if mode == .initContainer {
             specification["initContainers"] = [delivery.initContainer]
         }
-        specification["containers"] = [mainContainer(role, withResources)]
+        specification["containers"] = [mainContainer(role)]
         specification["volumes"] = .list(volumes)
         return [
             "metadata": ["labels": labelsObject, "annotations": annotationsObject],
@@ -27,28 +29,23 @@ extension RenderRequest {
         ]
     }
 
-    private func mainContainer(_ role: PodRole, _ withResources: Bool) -> ManifestValue {
+    private func mainContainer(_ role: PodRole) -> ManifestValue {
         var container: ManifestValue = [
             "name": .text(kind.containerName), "image": .text(image ?? ""),
         ]
-        if role == .command {
+        if role != .worker {
             container["command"] = Self.words(containerCommand(entersDirectory: false))
         }
         if !isBootstrap { container["workingDir"] = .text(delivery.codePath) }
         container["env"] = environmentList(containerEnvironment)
         let storage = isBootstrap ? delivery.volumeLimit : nil
-        if let resources = withResources
-            ? resourcesObject(storage: storage) : storageOnly(storage)
-        {
+        // The launcher only starts the others, and the nodes are those.
+        if role != .launcher, let resources = resourcesObject(storage: storage) {
             container["resources"] = resources
         }
         container["securityContext"] = CodeDelivery.containerSecurity(readOnlyRoot: false)
         container["volumeMounts"] = .list(mounts)
         return container
-    }
-
-    private func storageOnly(_ storage: String?) -> ManifestValue? {
-        storage.map { ["requests": ["ephemeral-storage": .text($0)]] }
     }
 
     private var isBootstrap: Bool {

@@ -10,8 +10,9 @@ extension RenderRequest {
     private static let maximumCommandBytes = 1 << 20
     private static let maximumItems = 256
 
-    /// Throws `invalidArgument` for what Kubernetes, or the kind, does not take.
-    func check(suffixCharacters: Int) throws {
+    /// Throws `invalidArgument` for what Kubernetes, or the kind, does not take; `suffixCharacters` is the length of
+    /// what stands behind the prefix and a dash in the object's name.
+    package func check(suffixCharacters: Int = RenderRequest.digestCharacters) throws {
         try checkName(suffixCharacters)
         try checkCombination()
         try checkSizes()

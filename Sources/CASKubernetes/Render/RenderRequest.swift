@@ -58,18 +58,19 @@ package struct RenderRequest: Sendable {
     /// that another snapshot, command or size is another object. Throws `invalidArgument` for what Kubernetes
     /// or the kind can not take.
     package func render(suffix: String? = nil) throws -> Rendered {
-        try check(suffixCharacters: suffix?.utf8.count ?? Self.digestCharacters)
+        try check(suffixCharacters: suffix?.utf8.count ?? RenderRequest.digestCharacters)
         var ending = suffix ?? ""
         if suffix == nil {
             let text = try ManifestYAML.write([object(named: name)])
-            ending = String(Digest.of(Array(text.utf8)).hexadecimal.prefix(Self.digestCharacters))
+            ending = String(
+                Digest.of(Array(text.utf8)).hexadecimal.prefix(RenderRequest.digestCharacters))
         }
         let full = "\(name)-\(ending)"
         return Rendered(name: full, documents: [object(named: full)])
     }
 
     /// Characters of a digest that stand in an object's name.
-    private static let digestCharacters = 8
+    package static let digestCharacters = 8
 
     private func object(named name: String) -> ManifestValue {
         var metadata: ManifestValue = ["name": .text(name)]
@@ -108,7 +109,7 @@ package struct RenderRequest: Sendable {
     /// What a container of the job asks for; nil where it asks for nothing.
     ///
     /// Requests are the limits: a node that trains has what it was given.
-    func resourcesObject(withGPUs: Bool = true, storage: String? = nil) -> ManifestValue? {
+    func resourcesObject(storage: String? = nil) -> ManifestValue? {
         var requests = ManifestValue.object([])
         var limits = ManifestValue.object([])
         for (name, amount) in resources {
@@ -118,7 +119,7 @@ package struct RenderRequest: Sendable {
         if let storage, requests["ephemeral-storage"] == nil {
             requests["ephemeral-storage"] = .text(storage)
         }
-        if withGPUs, gpus > 0 {
+        if gpus > 0 {
             // The API would fill in the request; written out, it is what the Kubeflow SDK sends.
             requests["nvidia.com/gpu"] = .text(String(gpus))
             limits["nvidia.com/gpu"] = .text(String(gpus))

@@ -46,6 +46,9 @@ struct ConfigCommand: ParsableCommand {
             lines.append(
                 Line(key: "ca-file", value: authorities.value, origin: authorities.origin.text))
         }
+        if let image = settings.clientImage(flag: nil) {
+            lines.append(Line(key: "client-image", value: image.value, origin: image.origin.text))
+        }
         for (key, path, origin) in [
             ("user-file", settings.user.path, settings.directories.configuration.origin),
             (

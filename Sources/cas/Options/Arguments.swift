@@ -1,5 +1,6 @@
 import ArgumentParser
 import CASCore
+import Glibc
 
 /// Parses what the command line holds into our types; the errors are usage errors.
 enum Arguments {
@@ -60,6 +61,25 @@ enum Arguments {
         do { return try body() } catch let error as CASError {
             throw ValidationError(
                 error.message + (error.hint.map { "; \($0)" } ?? ""))
+        }
+    }
+}
+
+extension Arguments {
+    /// Refuses a command line that is no UTF-8: what goes into a manifest would not arrive as it was written.
+    static func requireText() throws {
+        for index in 0..<Int(CommandLine.argc) {
+            guard let word = CommandLine.unsafeArgv[index] else { continue }
+            let text = String(cString: word)
+            guard
+                text.utf8.elementsEqual(
+                    UnsafeBufferPointer(start: word, count: strlen(word)).map {
+                        UInt8(bitPattern: $0)
+                    })
+            else {
+                throw ValidationError(
+                    "'\(text)' is not valid UTF-8, which manifests are written in")
+            }
         }
     }
 }

@@ -43,6 +43,15 @@ struct Settings: Sendable {
         return Setting(10 << 30, .builtIn)
     }
 
+    /// The image with cas in it that manifests name; nil where nobody said.
+    func clientImage(flag: String?) -> Setting<String>? {
+        if let flag { return Setting(flag, .flag("--client-image")) }
+        if let image = environment["CAS_CLIENT_IMAGE"] {
+            return Setting(image, .environment("CAS_CLIENT_IMAGE"))
+        }
+        return user.clientImage.map { Setting($0, .userFile(user.path)) }
+    }
+
     /// New bytes that a push sends without `--large`.
     var limit: Setting<UInt64> {
         if let project, let limit = project.limit {

@@ -2,7 +2,9 @@ import CASCore
 
 /// `$XDG_CONFIG_HOME/cas/config.yaml`: settings of one person on one machine.
 struct UserFile: Sendable {
-    private static let known = ["server", "store", "cache", "cache-size", "ca-file"]
+    private static let known = [
+        "server", "store", "cache", "cache-size", "ca-file", "client-image",
+    ]
 
     let path: String
     let server: String?
@@ -10,6 +12,7 @@ struct UserFile: Sendable {
     let cache: String?
     let cacheSize: UInt64?
     let authorityFile: String?
+    let clientImage: String?
 
     /// Reads it; all values are nil where there is no such file.
     init(path: String) throws {
@@ -20,6 +23,7 @@ struct UserFile: Sendable {
             cache = nil
             cacheSize = nil
             authorityFile = nil
+            clientImage = nil
             return
         }
         try file.check(
@@ -32,6 +36,7 @@ struct UserFile: Sendable {
         cache = try file.text("cache")
         cacheSize = try file.bytes("cache-size")
         authorityFile = try file.text("ca-file")
+        clientImage = try file.text("client-image")
         guard server == nil || store == nil else {
             throw CASError(
                 .invalidArgument, "\(path) names both a server and a store",
