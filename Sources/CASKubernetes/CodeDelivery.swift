@@ -32,8 +32,10 @@ package struct CodeDelivery: Hashable, Sendable {
     package var bytes: UInt64?
     /// Files and directories of the snapshot.
     package var entries: UInt64 = 0
-    /// Where the volume is mounted; the code lies in `code` below it.
+    /// Where the volume is mounted.
     package var mountPath = "/cas"
+    /// The directory in the volume with the code; empty for the volume itself.
+    package var codeDirectory = "code"
 
     /// A delivery from its parts.
     package init(
@@ -52,7 +54,9 @@ package struct CodeDelivery: Hashable, Sendable {
     }
 
     /// The directory with the code.
-    package var codePath: String { mountPath + "/code" }
+    package var codePath: String {
+        codeDirectory.isEmpty ? mountPath : mountPath + "/" + codeDirectory
+    }
     private static let tokenPath = "/var/run/secrets/cas"
     private static let authorityPath = "/var/run/secrets/cas-ca"
 

@@ -105,7 +105,7 @@ package enum ManifestYAML {
         }
     }
 
-    private static func scalarValue(_ scalar: Node.Scalar, _ node: Node) -> ManifestValue {
+    static func scalarValue(_ scalar: Node.Scalar, _ node: Node) -> ManifestValue {
         switch Resolver.default.resolveTag(of: node) {
         case .null: return .null
         case .bool: return .boolean(node.bool ?? false)
