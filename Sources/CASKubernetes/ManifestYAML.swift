@@ -24,13 +24,16 @@ package enum ManifestYAML {
     package static func parse(_ text: String) throws -> [ManifestValue] {
         var count = 0
         do {
-            return try Yams.compose_all(yaml: text).compactMap { node in
+            // Not compose_all: its sequence ends at an error as if the text did.
+            let parser = try Parser(yaml: text, encoding: .utf8)
+            var documents: [ManifestValue] = []
+            while let node = try parser.nextRoot() {
                 let value = try value(of: node, depth: 0, &count)
-                return value == .null ? nil : value
+                if value != .null { documents.append(value) }
             }
+            return documents
         } catch let error as YamlError {
-            let line = "\(error)".split(separator: "\n").joined(separator: " ")
-            throw CASError(.invalidArgument, "the manifest is not valid YAML: \(line)")
+            throw error.manifestError
         }
     }
 

@@ -1,3 +1,4 @@
+import CASCore
 import CASKubernetes
 import Testing
 
@@ -26,6 +27,11 @@ import Testing
         let written = try ManifestYAML.write([document])
         #expect(written == "z: 1\na: true\ne: null\nl: []\no: {}\nd: 1.5\n")
         #expect(try ManifestYAML.parse(written) == [document])
+    }
+
+    @Test(arguments: ["a: [\n", "a: 1\n---\nb: \"\n", "a: *x\n", "a: 1\na: 2\n", "a: b: c\n"])
+    func `what is no YAML is refused, not cut off`(_ text: String) {
+        #expect(throws: CASError.self) { try ManifestYAML.parse(text) }
     }
 
     @Test func `a bomb of aliases is refused`() throws {

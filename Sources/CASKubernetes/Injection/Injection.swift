@@ -124,7 +124,8 @@ package enum Injection {
         for (index, document) in manifest.documents.enumerated() {
             guard index < found.count, found[index] == wanted[index] else {
                 let path =
-                    index < found.count ? firstDifference(wanted[index], found[index]) : []
+                    index < found.count
+                    ? firstDifference(document.value, wanted[index], found[index]) : []
                 line = manifest.text.line(at: document.nearest(path[...]).offset)
                 break
             }
@@ -137,20 +138,28 @@ package enum Injection {
         )
     }
 
+    /// The way to the first place where two values differ, in the value that both were made from.
     private static func firstDifference(
-        _ left: ManifestValue, _ right: ManifestValue
+        _ original: ManifestValue, _ left: ManifestValue, _ right: ManifestValue
     ) -> [ManifestStep] {
         switch (left, right) {
         case (.object(let members), .object):
             for member in members {
                 guard let other = right[member.key] else { return [] }
                 if other != member.value {
-                    return [.key(member.key)] + firstDifference(member.value, other)
+                    let below = original[member.key] ?? .null
+                    return [.key(member.key)] + firstDifference(below, member.value, other)
                 }
             }
         case (.list(let items), .list(let others)):
+            let present = original.items ?? []
+            // New items stand at the head; those that were there keep their distance from the end.
+            let added = items.count - present.count
+            guard items.count == others.count else { return [] }
             for (index, (item, other)) in zip(items, others).enumerated() where item != other {
-                return [.index(index)] + firstDifference(item, other)
+                guard index >= added else { return [] }
+                let place = index - added
+                return [.index(place)] + firstDifference(present[place], item, other)
             }
         default: break
         }

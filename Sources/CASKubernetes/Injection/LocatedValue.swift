@@ -87,9 +87,9 @@ struct LocatedManifest {
         var count = 0
         do {
             var documents: [LocatedValue] = []
-            for node in try Yams.compose_all(
-                yaml: String(decoding: text.bytes, as: UTF8.self), .default, .default, .utf8)
-            {
+            let parser = try Parser(
+                yaml: String(decoding: text.bytes, as: UTF8.self), encoding: .utf8)
+            while let node = try parser.nextRoot() {
                 documents.append(try Self.locate(node, text, depth: 0, &count))
                 guard documents.count <= Self.maximumDocuments else {
                     throw CASError(

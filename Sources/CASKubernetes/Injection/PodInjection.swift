@@ -161,7 +161,8 @@ struct PodInjection {
             let needed = Self.bytes(wanted), present < needed
         else { return }
         plan.set(limit, .text(wanted))
-        plan.outcome.notes.append("the volume's limit is raised to \(wanted)")
+        let note = "the snapshot needs \(wanted) now, more than stood there"
+        if !plan.outcome.notes.contains(note) { plan.outcome.notes.append(note) }
     }
 
     /// The bytes of a quantity of Kubernetes (`512Mi`); nil if it is written in another way.
@@ -203,9 +204,10 @@ struct PodInjection {
             }
         }
         try plan.prepend(present, "env", added, before: ["resources"])
-        grow(
-            &plan,
-            try present.member("resources")?.member("limits")?.member("ephemeral-storage"))
+        let resources = try present.member("resources")
+        for part in ["requests", "limits"] {
+            grow(&plan, try resources?.member(part)?.member("ephemeral-storage"))
+        }
         try addMounts(&plan, present, plan.delivery.identityMounts)
     }
 
