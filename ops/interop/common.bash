@@ -76,6 +76,23 @@ serve() { # arguments of cas serve; sets $address and $server
     [ -n "$address" ] || fail "cas serve did not say where it listens"
 }
 
+issuer() { # python: an issuer of identity tokens on loopback (issuer.py); sets $issuer
+    "$1" "$interop_root/ops/interop/issuer.py" "$work/issuer" >"$work/issuer.out" 2>"$work/issuer.log" &
+    local process=$!
+    started "$process"
+    issuer=
+    for _ in {1..100}; do
+        issuer=$(head -n 1 "$work/issuer.out" 2>/dev/null) || true
+        [ -n "$issuer" ] && return
+        kill -0 "$process" 2>/dev/null || break
+        sleep 0.1
+    done
+    fail "the issuer did not start: $(cat "$work/issuer.log")"
+}
+mint() { # claims: prints a token of the issuer
+    curl -sS -f --max-time 20 --data-binary "$1" "$issuer/mint" || fail "the issuer gives no token"
+}
+
 token() { # name scope store: prints the token's text
     "$cas" token create "$1" --scope "$2" --store "$3" 2>"$work/token.log" | grep -ao 'cas_[0-9a-f]\{32\}_[0-9a-f]\{64\}' |
         head -n 1
