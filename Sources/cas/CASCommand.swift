@@ -39,7 +39,10 @@ struct CASCommand: ParsableCommand {
                 ]),
             CommandGroup(
                 name: "Deliver",
-                subcommands: [RenderCommand.self, RunsCommand.self, KubernetesCommand.self]),
+                subcommands: [
+                    RenderCommand.self, SubmitCommand.self, RunsCommand.self,
+                    KubernetesCommand.self,
+                ]),
             CommandGroup(
                 name: "Server",
                 subcommands: [

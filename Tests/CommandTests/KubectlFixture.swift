@@ -13,7 +13,7 @@ extension CommandLineFixture {
             "bin/kubectl",
             """
             #!/bin/sh
-            echo "$*" >>'\(log)'
+            printf '%s\\n' "$*" >>'\(log)'
             case "$*" in *--filename=-*) cat >'\(path("manifest.yaml"))' ;; esac
             case "$*" in
             \(answers)

@@ -69,15 +69,22 @@ struct DeliveryFlags: ParsableArguments {
         return name.map { "\($0)@\(digest)" } ?? "\(digest)"
     }
 
-    /// The address by which pods reach the server: what it says of itself, else the one that was used here.
-    static func server(_ description: StoreDescription, _ store: StoreAccess) throws -> String {
-        guard case .server(let used, _) = store.choice else {
+    /// The server that a choice names; throws for a store on this machine, which no pod reaches.
+    @discardableResult
+    static func server(_ choice: StoreChoice) throws -> ServerAddress {
+        guard case .server(let address, _) = choice else {
             throw CASError(
                 .failedPrecondition,
-                "pods can not reach a store in \(store.choice.text) on this machine",
+                "pods can not reach a store in \(choice.text) on this machine",
                 hint:
                     "push to a server that they reach: cas serve --cluster-url URL, CAS_SERVER=URL")
         }
+        return address
+    }
+
+    /// The address by which pods reach the server: what it says of itself, else the one that was used here.
+    static func server(_ description: StoreDescription, _ store: StoreAccess) throws -> String {
+        let used = try server(store.choice)
         let told = [description.clusterURL, description.publicURL].first { !$0.isEmpty }
         let address = try told.map { try ServerAddress($0) } ?? used
         guard !address.isLoopback else {

@@ -142,18 +142,23 @@ struct JobFlags: ParsableArguments {
         request.delivery = try delivery.delivery(
             of: resolved, named: reference, in: store, needsClientImage: request.needsClientImage)
         if case .bootstrap = request.mode {
-            guard let client = try store.connection.describe().clientDigest else {
-                throw CASError(
-                    .failedPrecondition, "\(store.choice.text) offers no client for pods to fetch",
-                    hint: "use --mode init, or a newer server")
-            }
-            request.mode = .bootstrap(client: client.hexadecimal)
+            request.mode = .bootstrap(client: try JobFlags.client(in: store).hexadecimal)
         }
         // The pods of a TrainJob with an init container bring what their runtime says.
         if request.mode != .initContainer || kind != .trainJob {
             DeliveryFlags.noteWithoutToken(request.delivery)
         }
         return request
+    }
+
+    /// The client that pods fetch from the server.
+    static func client(in store: StoreAccess) throws -> Digest {
+        guard let client = try store.connection.describe().clientDigest else {
+            throw CASError(
+                .failedPrecondition, "\(store.choice.text) offers no client for pods to fetch",
+                hint: "use --mode init, or a newer server")
+        }
+        return client
     }
 
     private func deliveryMode(_ word: ModeWord?) throws -> DeliveryMode {
