@@ -179,7 +179,7 @@ let package = Package(
                 "CASCatalog", "CASRepository", "CASHTTP", "CASServer", "CASClient",
                 hummingbird, .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
-        tests("CASKubernetesTests", ["CASCore", "CASKubernetes"]),
+        tests("CASKubernetesTests", ["CASCore", "CASKubernetes"], data: ["Golden"]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),
         .target(
             name: "FuzzTargets",

@@ -55,8 +55,8 @@ package enum JobKind: String, CaseIterable, Sendable {
         switch self {
         case .trainJob: (isMPI ? "-launcher-0-" : "-node-0-", 6)
         case .jobSet: ("-node-0-", 6)
-        case .pyTorchJob, .tensorFlowJob: ("-worker-", 0)
-        case .mpiJob: ("-launcher", 0)
+        // No longer: `NAME-launcher`, `NAME-master-0`.
+        case .pyTorchJob, .tensorFlowJob, .mpiJob: ("-worker-", 0)
         case .job: ("-", 0)
         }
     }

@@ -110,8 +110,9 @@ package enum PythonScripts {
                     if attempt == attempts:
                         raise Refused("gave up after %d attempts: %s" % (attempts, error))
                     wait = min(2 ** (attempt - 1), 15)
-                    text = "cas: %s: %s; trying again in %d s (%d of %d)"
-                    print(text % (server, error, wait, attempt, attempts), file=sys.stderr, flush=True)
+                    text = "cas: %s: %s; trying again in %d s (%d of %d)\n"
+                    sys.stderr.write(text % (server, error, wait, attempt, attempts))
+                    sys.stderr.flush()
                     time.sleep(wait)
 
 

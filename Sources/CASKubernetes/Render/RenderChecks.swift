@@ -49,9 +49,8 @@ extension RenderRequest {
                 "--namespace", namespace, "use lower-case letters, digits and '-', 63 at most")
         }
         let (middle, more) = kind.longestName(isMPI: isMPI)
-        let number = kind == .mpiJob ? "-worker-0".count - middle.count : 0
-        let digits = max(String(max(nodes ?? 1, 1) - 1).count, 1)
-        let added = 1 + suffixCharacters + max(middle.count + digits + more, middle.count + number)
+        let digits = String(max(nodes ?? 1, 1) - 1).count
+        let added = 1 + suffixCharacters + middle.count + digits + more
         guard name.utf8.count + added <= KubernetesNames.maximumLabel else {
             throw CASError(
                 .invalidArgument,

@@ -125,10 +125,15 @@ package struct RuntimeDerivation: Sendable {
             Self.placing(initContainer, in: pod["initContainers"]?.items ?? [], atFront: true))
         containers[index] = mainContainer(containers[index], jobName, &notes)
         pod["containers"] = .list(containers)
-        var volumes = pod["volumes"]?.items ?? []
-        for volume in [delivery.codeVolume] + delivery.identityVolumes {
-            volumes = Self.placing(volume, in: volumes, atFront: false)
+        let wanted = [delivery.codeVolume] + delivery.identityVolumes
+        let names = wanted.map { $0["name"]?.text }
+        // What an earlier derivation left, and this server does not need.
+        var volumes = (pod["volumes"]?.items ?? []).filter { volume in
+            let name = volume["name"]?.text
+            return names.contains(name)
+                || ![ManifestNames.tokenVolume, ManifestNames.authorityVolume].contains(name)
         }
+        for volume in wanted { volumes = Self.placing(volume, in: volumes, atFront: false) }
         pod["volumes"] = .list(volumes)
         return Self.setting(job, ["template", "spec", "template", "spec"], pod)
     }
