@@ -70,8 +70,6 @@ import Testing
     }
 
     private static func importedModule(_ line: Substring) -> String? {
-        // Ours stand at the margin; a script inside a text does not.
-        guard !line.hasPrefix(" ") else { return nil }
         var words = line.split(separator: " ").filter { !$0.hasPrefix("@") }
         if let first = words.first,
             ["package", "public", "internal", "private", "fileprivate"].contains(first)
