@@ -191,7 +191,7 @@ let package = Package(
             "FuzzTests",
             [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem", "CASWorkspace",
-                "CASHTTP", "CASClient", "FuzzTargets", "cas",
+                "CASHTTP", "CASClient", "CASKubernetes", "FuzzTargets", "cas",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         tests(

@@ -25,7 +25,7 @@ package enum ManifestYAML {
         var count = 0
         do {
             // Not compose_all: its sequence ends at an error as if the text did.
-            let parser = try Parser(yaml: text, encoding: .utf8)
+            let parser = try parser(text)
             var documents: [ManifestValue] = []
             while let node = try parser.nextRoot() {
                 let value = try value(of: node, depth: 0, &count)
@@ -35,6 +35,12 @@ package enum ManifestYAML {
         } catch let error as YamlError {
             throw error.manifestError
         }
+    }
+
+    /// A parser that leaves it to `scalarValue` what a scalar is: to ask Yams's rules for each costs ten times as
+    /// much as the parser.
+    static func parser(_ text: String) throws -> Parser {
+        try Parser(yaml: text, resolver: .basic, encoding: .utf8)
     }
 
     private static func node(_ value: ManifestValue) -> Node {
@@ -109,6 +115,7 @@ package enum ManifestYAML {
     }
 
     static func scalarValue(_ scalar: Node.Scalar, _ node: Node) -> ManifestValue {
+        if isText(scalar) { return .text(scalar.string) }
         switch Resolver.default.resolveTag(of: node) {
         case .null: return .null
         case .bool: return .boolean(node.bool ?? false)
@@ -118,5 +125,13 @@ package enum ManifestYAML {
         case .float: return .decimal(scalar.string)
         default: return .text(scalar.string)
         }
+    }
+
+    /// Whether a scalar without a tag is text for sure: it is quoted, or begins as no other value does.
+    private static func isText(_ scalar: Node.Scalar) -> Bool {
+        guard scalar.tag.description.isEmpty else { return false }
+        guard scalar.style == .plain else { return true }
+        guard let first = scalar.string.utf8.first else { return false }
+        return !"yYnNtTfFoO~.+-=<0123456789".utf8.contains(first)
     }
 }

@@ -40,7 +40,7 @@ struct CASCommand: ParsableCommand {
             CommandGroup(
                 name: "Deliver",
                 subcommands: [
-                    RenderCommand.self, SubmitCommand.self, RunsCommand.self,
+                    RenderCommand.self, InjectCommand.self, SubmitCommand.self, RunsCommand.self,
                     KubernetesCommand.self,
                 ]),
             CommandGroup(

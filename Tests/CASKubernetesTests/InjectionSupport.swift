@@ -48,8 +48,10 @@ enum InjectionSupport {
     ) throws -> String {
         let result = try inject(text, container: container, mount: mount)
         let comment = Comment(rawValue: note + "\n" + text + "\n=>\n" + result)
+        // A null that is written out gives way to a value; all else stays.
+        let kept = text.replacing("null", with: "").replacing("~", with: "")
         #expect(
-            isSubsequence(Array(text.utf8), Array(result.utf8)), comment, sourceLocation: location)
+            isSubsequence(Array(kept.utf8), Array(result.utf8)), comment, sourceLocation: location)
         let again = try inject(result, container: container, mount: mount)
         #expect(again == result, comment, sourceLocation: location)
         let moved = try inject(result, second, container: container, mount: mount)

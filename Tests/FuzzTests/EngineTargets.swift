@@ -12,8 +12,8 @@ import HTTPTypes
 @testable import CASWorkspace
 
 extension FuzzTarget {
-    /// How many times as long one input takes as elsewhere: those that go through a file.
-    var costFactor: Int { name.hasPrefix("file-") ? 5 : 1 }
+    /// How many times as long one input takes as elsewhere: those that go through a file, or are read thrice.
+    var costFactor: Int { name.hasPrefix("file-") || name.hasPrefix("inject") ? 5 : 1 }
 }
 
 /// Decoders above the foundations: files of the client's machine, ignore rules, requests.

@@ -8,7 +8,8 @@ import Testing
 /// A trap ends the run; the last line of its output that begins with "fuzz" names target and seed, and
 /// `CAS_FUZZ_SEED=SEED` repeats it. `ops/fuzz` runs the foundations' targets under libFuzzer.
 @Suite(.serialized) struct FuzzTests {
-    static let targets = FuzzTargets.foundations + EngineTargets.all + SettingsTargets.all
+    static let targets =
+        FuzzTargets.foundations + EngineTargets.all + SettingsTargets.all + ManifestTargets.all
 
     /// Inputs for one target: some seconds for all of them together, or some minutes.
     private static let rounds = TestForm.isFull ? 100_000 : 1_500

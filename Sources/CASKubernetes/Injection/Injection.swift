@@ -34,6 +34,12 @@ package enum Injection {
         package var notes: [String]
     }
 
+    /// Fails if the code can not lie in a directory.
+    package static func checkMount(_ directory: String) throws {
+        let none = CodeDelivery(reference: "", server: "", audience: nil, clientImage: "")
+        _ = try none.mounted(at: directory)
+    }
+
     /// Edits a text of one or more documents, YAML or JSON.
     package static func apply(_ bytes: [UInt8], _ request: Request) throws -> Result {
         var delivery = request.delivery

@@ -87,8 +87,7 @@ struct LocatedManifest {
         var count = 0
         do {
             var documents: [LocatedValue] = []
-            let parser = try Parser(
-                yaml: String(decoding: text.bytes, as: UTF8.self), encoding: .utf8)
+            let parser = try ManifestYAML.parser(String(decoding: text.bytes, as: UTF8.self))
             while let node = try parser.nextRoot() {
                 documents.append(try Self.locate(node, text, depth: 0, &count))
                 guard documents.count <= Self.maximumDocuments else {
