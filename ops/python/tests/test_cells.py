@@ -196,6 +196,32 @@ class CellTests(CASTestCase):
         )
         self.assertIn("'f', which is not what cell 3 defines", answers[0]["refused"])
 
+    def test_a_class_or_decorated_definition_that_did_not_run_is_noticed_too(self):
+        answers = self.notebook(
+            "import functools\ndef twice(f):\n    @functools.wraps(f)\n    def both(*a):\n"
+            "        f(*a)\n        f(*a)\n    return both\n",
+            "class A:\n    size = 1\n    def show(self): print('A', self.size)\n",
+            "@twice\ndef f(): A().show()\n",
+            "_deliver(f)",
+            "raise ValueError('stop')\nclass A:\n    size = 2\n    def show(self): print('A', self.size)\n",
+            "_deliver(f)",
+            "class A:\n    def show(self): print('again')\n",
+            "_deliver(f)",
+            "raise ValueError('stop')\nclass A:\n    def show(self): print('never')\n",
+            "_deliver(f)",
+            "class A:\n    def show(self): print('A')\n",
+            "raise ValueError('stop')\n@twice\ndef f(): A().never()\n",
+            "_deliver(f)",
+            "@functools.lru_cache\ndef cached(): print('cached')\n_deliver(cached)",
+            allow_errors=True,
+        )
+        self.assertEqual(self.ran(answers[0]), "A 1\nA 1\n")
+        self.assertIn("'f' needs 'A', which is not what cell 6 defines", answers[1]["refused"])
+        self.assertEqual(self.ran(answers[2]), "again\nagain\n")
+        self.assertIn("'f' needs 'A', which is not what cell 10 defines", answers[3]["refused"])
+        self.assertIn("'f', which is not what cell 13 defines", answers[4]["refused"])
+        self.assertEqual(self.ran(answers[5]), "cached\n")
+
     def test_modules_and_scripts_that_a_notebook_uses_go_as_files(self):
         self.write("lib/train.py", "from .other import N\ndef main(): print('module', N)\n")
         self.write("lib/other.py", "N = 7\n")

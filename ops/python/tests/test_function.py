@@ -121,6 +121,7 @@ class FunctionTests(CASTestCase):
             (module.outer(1), "made inside 'outer' and holds its 'x'"),
             (module.Job().run, "'Job.run' is bound to a live object, a Job"),
             (module.Job(), "'Job' is a live object"),
+            (module.Job, "'Job' is a class, not a function"),
             (module.steps, "'steps' is a generator"),
             (functools.partial(module.plain, 1), "holds arguments of its own"),
             (len, "'len' is no Python function"),

@@ -120,8 +120,10 @@ def _plain_name(func: Callable[..., object]) -> str:
             f"{named} is bound to a live object, a {type(owner).__name__}",
             "give a function that makes the object itself",
         )
-    if not isinstance(func, (types.FunctionType, types.MethodType)) or qualified is None:
-        raise CASError(f"{named} is a live object, not a function")
+    inner = inspect.unwrap(func)
+    if not isinstance(inner, (types.FunctionType, types.MethodType)) or qualified is None:
+        kind = "a class" if inspect.isclass(func) else "a live object"
+        raise CASError(f"{named} is {kind}, not a function")
     if "<lambda>" in qualified:
         raise CASError(
             f"a lambda ({_spot(func)}) has no name to find it by", "write it as a def of a module"
@@ -134,7 +136,7 @@ def _plain_name(func: Callable[..., object]) -> str:
         raise CASError(
             f"{named} is made inside '{outer}'{more}", "define it at the top level of a module"
         )
-    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise CASError(f"{named} is a generator; calling it would run nothing")
     module = sys.modules.get(func.__module__)
     found: Any = module
@@ -205,7 +207,7 @@ def _locate(func: Callable[..., object], name: str) -> _Place:
     source = getattr(module, "__file__", None)
     if known in ("__main__", "__mp_main__"):
         spec = getattr(module, "__spec__", None)
-        code = getattr(func, "__code__", None)
+        code = getattr(inspect.unwrap(func), "__code__", None)
         ran = Path(code.co_filename) if code else Path()
         if source is None and ran.is_absolute() and ran.is_file():
             source = str(ran)  # %run in a notebook
@@ -232,13 +234,12 @@ def _locate(func: Callable[..., object], name: str) -> _Place:
 
 
 def _check_source(file: Path, name: str) -> None:
-    for kind in ("stdlib", "platstdlib", "purelib", "platlib"):
-        home = Path(sysconfig.get_path(kind)).resolve()
-        if home in file.parents:
-            raise CASError(
-                f"'{name}' belongs to an installed package ({file})",
-                "install the package in the image, and give a function of your own",
-            )
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib")}
+    if installed & set(file.parents) or {"site-packages", "dist-packages"} & set(file.parts):
+        raise CASError(
+            f"'{name}' belongs to an installed package ({file})",
+            "install the package in the image, and give a function of your own",
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -56,6 +56,7 @@ def snapshot(
     *,
     large: bool = False,
     if_match: str | None = None,
+    expires: str | None = None,
     server: str | None = None,
     store: str | None = None,
     quiet: bool = False,
@@ -63,7 +64,8 @@ def snapshot(
     """Push a directory to a ref, as `cas push` does; only what is new is sent.
 
     Without `to` the ref is the project file's, else one of the directory's name. `include` and
-    `exclude` are patterns as in .gitignore. What cas says of the push goes to sys.stderr.
+    `exclude` are patterns as in .gitignore; `expires="7d"` lets the ref end by itself. What cas
+    says of the push goes to sys.stderr.
     """
     path = os.fspath(directory)
     answer = run(
@@ -77,6 +79,7 @@ def snapshot(
             *values("--exclude", exclude),
             *(["--large"] if large else []),
             *value("--if-match", if_match),
+            *value("--expires", expires),
             *value("--server", server),
             *value("--store", store),
         ],
