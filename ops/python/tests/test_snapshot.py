@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import subprocess
 import sys
@@ -53,6 +54,15 @@ class SnapshotTests(CASTestCase):
         self.assertEqual((stored.name, stored.files), ("team/patterns", 2))
         with self.assertRaises(TypeError):
             snapshot(to="team/patterns", exclude="*.ckpt")
+
+    def test_a_ref_may_end_by_itself(self):
+        self.write("a.py", "1")
+        stored = snapshot(to="team/ends", expires="2d", quiet=True)
+        listed = subprocess.run(
+            [cas_delivery.executable(), "ls", "team/", "--json"], capture_output=True, text=True
+        )
+        ends = {each["ref"]: each["expires"] for each in json.loads(listed.stdout)}
+        self.assertIsNotNone(ends[stored.ref])
 
     def test_a_directory_may_begin_with_a_dash(self):
         self.write("-odd/a.py", "1")
