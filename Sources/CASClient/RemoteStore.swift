@@ -26,26 +26,6 @@ package struct ServerAccess: Sendable {
     }
 }
 
-/// An HTTP proxy on the way to a server.
-package struct ServerProxy: Hashable, Sendable {
-    /// Its name or address, IPv6 without brackets.
-    package var host: String
-    /// Its port.
-    package var port: UInt16
-    /// Who it should be told asks; nil for nobody.
-    package var user: String?
-    /// The password of that user.
-    package var password: String
-
-    /// A proxy.
-    package init(host: String, port: UInt16, user: String? = nil, password: String = "") {
-        self.host = host
-        self.port = port
-        self.user = user
-        self.password = password
-    }
-}
-
 /// A store behind a server.
 ///
 /// Blocking: each call runs on the thread that makes it, with NIO's threads behind it.
@@ -55,6 +35,7 @@ package final class RemoteStore: StoreConnection {
     private static let silenceSeconds: Int64 = 55
     private static let connections = 32
     private static let errorBytes = 64 << 10
+    private static let unauthorized: UInt = 401
 
     package let location: String
     private let client: HTTPClient
@@ -72,7 +53,7 @@ package final class RemoteStore: StoreConnection {
             timeout: .init(
                 connect: .seconds(RemoteStore.connectSeconds),
                 read: .seconds(RemoteStore.silenceSeconds)),
-            proxy: access.proxy.map { RemoteStore.proxy($0) }, decompression: .disabled)
+            proxy: access.proxy?.setting, decompression: .disabled)
         configuration.httpVersion = .http1Only
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit =
             RemoteStore.connections
@@ -87,8 +68,7 @@ package final class RemoteStore: StoreConnection {
             configuration.tlsConfiguration = settings
         }
         if location.hasPrefix("https://") {
-            let host = RemoteStore.host(of: location)
-            configuration.http1_1ConnectionDebugInitializer = { RemoteStore.identify($0, host) }
+            ServerIdentity.require(RemoteStore.host(of: location), &configuration)
         }
         group = MultiThreadedEventLoopGroup(
             numberOfThreads: min(4, WorkerGroup.processorCount))
@@ -101,18 +81,6 @@ package final class RemoteStore: StoreConnection {
     package func close() throws {
         try client.syncShutdown()
         try group.syncShutdownGracefully()
-    }
-
-    /// Checks whom a connection leads to before anything is sent on it; one to another is closed.
-    private static func identify(_ channel: any Channel, _ host: String) -> EventLoopFuture<Void> {
-        let checked = channel.nioSSL_peerCertificate().flatMapThrowing {
-            try ServerIdentity.check($0, host: host)
-        }
-        checked.whenFailure { _ in
-            // Later, so that the pool hears of the failure first.
-            channel.eventLoop.execute { channel.close(promise: nil) }
-        }
-        return checked
     }
 
     /// The host of a normal address, without the brackets of IPv6.
@@ -133,14 +101,6 @@ package final class RemoteStore: StoreConnection {
                 hint: "write http://HOST:PORT or https://HOST")
         }
         return text
-    }
-
-    private static func proxy(_ proxy: ServerProxy) -> HTTPClient.Configuration.Proxy {
-        .server(
-            host: proxy.host, port: Int(proxy.port),
-            authorization: proxy.user.map {
-                .basic(username: $0, password: proxy.password)
-            })
     }
 
     // MARK: - Requests
@@ -175,7 +135,8 @@ package final class RemoteStore: StoreConnection {
 
     /// Sends a request and hands the body of its answer to `sink` on this thread, as it comes.
     ///
-    /// For a status that is an error the body is handed over too unless `failsEarly`.
+    /// For a status that is an error the body is handed over too unless `failsEarly`. A token that is
+    /// refused is sent once more if its file holds another one by now.
     @discardableResult
     func stream(
         _ method: HTTPMethod, _ path: String, body: ByteBuffer?, type: String,
@@ -186,18 +147,38 @@ package final class RemoteStore: StoreConnection {
             ("accept", "\(WireProtocol.messageMediaType), \(WireProtocol.recordsMediaType)")
         ])
         if body != nil { headers.add(name: "content-type", value: type) }
-        if let token = try access.token() {
-            headers.add(name: "authorization", value: "Bearer \(token)")
+        var token = try access.token()
+        while true {
+            if let token {
+                headers.replaceOrAdd(name: "authorization", value: "Bearer \(token)")
+            }
+            let request = try HTTPClient.Request(
+                url: location + path, method: method, headers: headers,
+                body: body.map { .byteBuffer($0) })
+            let (status, errorBody) = try exchange(request, failsEarly: failsEarly, sink)
+            if status == RemoteStore.unauthorized, let next = try access.token(), next != token {
+                // kubelet renewed it between our look at the file and the server's at its clock.
+                token = next
+                continue
+            }
+            if failsEarly, status >= 400 { throw failure(status, errorBody) }
+            if status == RemoteStore.unauthorized { try errorBody.withUnsafeBytes { try sink($0) } }
+            return status
         }
-        let request = try HTTPClient.Request(
-            url: location + path, method: method, headers: headers,
-            body: body.map { .byteBuffer($0) })
+    }
+
+    /// One request and its answer: the status, and the body of an error that `sink` did not get.
+    private func exchange(
+        _ request: HTTPClient.Request, failsEarly: Bool,
+        _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws -> (status: UInt, errorBody: [UInt8]) {
         let receiver = ResponseReceiver()
         let task = client.execute(request: request, delegate: receiver)
         var errorBody: [UInt8] = []
         do {
             while let piece = try receiver.take() {
-                if failsEarly, receiver.status >= 400 {
+                let isKept = failsEarly && receiver.status >= 400
+                if isKept || receiver.status == RemoteStore.unauthorized {
                     let room = RemoteStore.errorBytes - errorBody.count
                     errorBody.append(contentsOf: piece.readableBytesView.prefix(max(0, room)))
                 } else {
@@ -213,8 +194,7 @@ package final class RemoteStore: StoreConnection {
         } catch {
             throw unreachable(error)
         }
-        if failsEarly, receiver.status >= 400 { throw failure(receiver.status, errorBody) }
-        return receiver.status
+        return (receiver.status, errorBody)
     }
 
     /// The error that an answer carries; one without a message of ours comes from something between.

@@ -1,4 +1,6 @@
+package import AsyncHTTPClient
 import CASCore
+import NIOCore
 import Glibc
 import NIOSSL
 
@@ -8,11 +10,26 @@ import NIOSSL
 /// whoever owns a certificate for an address could stand in for every name that resolves to it. This
 /// is asked in addition, before the first request: a name has to be among the certificate's names, and
 /// an address among its addresses.
-enum ServerIdentity {
+package enum ServerIdentity {
     /// What a certificate is for.
     enum Name: Equatable {
         case domain([UInt8])
         case address([UInt8])
+    }
+
+    /// Lets a client of a single host check whom each connection leads to before anything is sent on it; one
+    /// to another is closed.
+    package static func require(_ host: String, _ configuration: inout HTTPClient.Configuration) {
+        configuration.http1_1ConnectionDebugInitializer = { channel in
+            let checked = channel.nioSSL_peerCertificate().flatMapThrowing {
+                try check($0, host: host)
+            }
+            checked.whenFailure { _ in
+                // Later, so that the pool hears of the failure first.
+                channel.eventLoop.execute { channel.close(promise: nil) }
+            }
+            return checked
+        }
     }
 
     /// Throws if a certificate, which has been verified otherwise, is not for a host.

@@ -32,6 +32,8 @@ extension Door {
         case .describe:
             var description = try await blocking { repository.describe(scopes: rights.scopes) }
             announcement.add(to: &description)
+            description.clientDigest = clients?.current.digest
+            description.clientBytes = clients?.current.size ?? 0
             return Door.message(description)
         case .abandon(let push):
             try await blocking { repository.abandon(push: push) }
@@ -66,6 +68,8 @@ extension Door {
                     try repository.historyPage(
                         name, before: query["before"] ?? "", limit: limit, domain: domain)
                 })
+        case .client(let platform):
+            return try await client(platform, query, request, context)
         case .usage:
             var report = try await blocking { try repository.usage(domain: domain) }
             report.rows.removeAll { !rights.allowsBelow(.read, $0.prefix) }
@@ -127,12 +131,14 @@ extension Door {
         case .moveRef(let name):
             return Door.message(
                 try await blocking {
-                    try repository.setRef(
-                        name, try Door.decode(RefUpdate.self, body), domain: domain)
+                    var update = try Door.decode(RefUpdate.self, body)
+                    update.provenance.subject = rights.subject
+                    return try repository.setRef(name, update, domain: domain)
                 })
         case .removeRef(let name):
             try await blocking {
-                let update = try Door.decode(RefUpdate.self, body)
+                var update = try Door.decode(RefUpdate.self, body)
+                update.provenance.subject = rights.subject
                 try repository.removeRef(
                     name, update.precondition, update.provenance, domain: domain)
             }
@@ -151,7 +157,7 @@ extension Door {
         _ push: Identifier, _ query: Query, _ rights: Rights, _ body: ReusableBuffer
     ) async throws -> Response {
         let response = try await blocking {
-            let (request, records) = try Door.blamingRequest {
+            var (request, records) = try Door.blamingRequest {
                 try CommitBody.split(body, repository.configuration.limits)
             }
             guard request.pushID == push,
@@ -161,6 +167,7 @@ extension Door {
                     .invalidArgument, "the body of the commit is not about what its address says")
             }
             try rights.require(.write, request.ref)
+            request.provenance.subject = rights.subject
             return try blamingRecords(records) {
                 try repository.commit(request, records: records, trusted: false, domain: domain)
             }

@@ -17,14 +17,35 @@ package struct RequestOrigin: Sendable {
     package var isForwarded: Bool
 }
 
+/// Who asks, and what that somebody may do.
+package struct Caller: Sendable {
+    /// What is allowed.
+    package var scopes: [TokenScope]
+    /// Who it is, for the log and the history; empty where nobody said so with a token.
+    package var subject: String
+
+    /// A caller with these rights.
+    package init(scopes: [TokenScope], subject: String = "") {
+        self.scopes = scopes
+        self.subject = subject
+    }
+}
+
 /// Who may do what; decided by the composition.
 package protocol AccessControl: Sendable {
-    /// The rights of a request; throws `unauthenticated` for a wrong token, `permissionDenied` for what
-    /// must not be asked without one. Blocks.
-    func scopes(_ origin: RequestOrigin) throws -> [TokenScope]
+    /// Who sends a request; throws `unauthenticated` for a wrong token, `permissionDenied` for what
+    /// must not be asked without one.
+    func caller(_ origin: RequestOrigin) async throws -> Caller
     /// Throws `permissionDenied` for what must not be asked without a valid token, though it needs no
-    /// rights. Blocks.
-    func check(_ origin: RequestOrigin) throws
+    /// rights.
+    func check(_ origin: RequestOrigin) async throws
+}
+
+/// What becomes known of a request while it is answered, for metrics and the log.
+struct RequestNotes {
+    var door = "unknown"
+    var received = 0
+    var subject = ""
 }
 
 /// The native protocol over HTTP: translates requests into calls of the repository and decides nothing.
@@ -36,6 +57,7 @@ package struct Door: HTTPResponder {
     let metrics: ServerMetrics
     let pool: NIOThreadPool
     let announcement: ServerAnnouncement
+    let clients: (any ClientExecutables)?
     let bodies: MemoryGate
     let answers: MemoryGate
     let openAnswers = OpenAnswers()
@@ -46,13 +68,14 @@ package struct Door: HTTPResponder {
     package init(
         repository: Repository, access: any AccessControl, metrics: ServerMetrics,
         pool: NIOThreadPool, announcement: ServerAnnouncement = ServerAnnouncement(),
-        bodyBytes: Int = 192 << 20
+        clients: (any ClientExecutables)? = nil, bodyBytes: Int = 192 << 20
     ) {
         self.repository = repository
         self.access = access
         self.metrics = metrics
         self.pool = pool
         self.announcement = announcement
+        self.clients = clients
         let limits = repository.configuration.limits
         bodies = MemoryGate(bytes: bodyBytes, reserve: limits.requestBytes)
         answers = MemoryGate(bytes: limits.answerBytes)
@@ -62,14 +85,13 @@ package struct Door: HTTPResponder {
         let start = ContinuousClock.now
         metrics.begin()
         defer { metrics.end() }
-        var door = "unknown"
-        var received = 0
+        var notes = RequestNotes()
         var response: Response
         do {
             let query = Query(request.uri.query)
             let route = try Route(request.method, path: request.uri.path, tag: query["tag"])
-            door = route.door
-            response = try await answer(route, query, request, context, &received)
+            notes.door = route.door
+            response = try await answer(route, query, request, context, &notes)
         } catch {
             response = StatusTable.response(error, request)
             if response.status.code >= 500 {
@@ -81,33 +103,41 @@ package struct Door: HTTPResponder {
             Double(elapsed.components.seconds) * 1000
             + Double(elapsed.components.attoseconds) / 1e15
         metrics.count(
-            door: door, code: response.status.code, received: received, milliseconds: milliseconds)
+            door: notes.door, code: response.status.code, received: notes.received,
+            milliseconds: milliseconds)
         // Streams and blobs count their bytes as they go.
         if response.headers[.contentType] != "application/octet-stream",
             let length = response.body.contentLength
         {
-            metrics.count(door: door, sent: length)
+            metrics.count(door: notes.door, sent: length)
         }
-        context.logger.info(
-            "request",
-            metadata: [
-                "method": "\(request.method)", "path": "\(request.uri.path)",
-                "status": "\(response.status.code)", "milliseconds": "\(Int(milliseconds))",
-                "received": "\(received)",
-            ])
+        log(request, response, notes, milliseconds, context)
         return response
+    }
+
+    private func log(
+        _ request: Request, _ response: Response, _ notes: RequestNotes, _ milliseconds: Double,
+        _ context: Context
+    ) {
+        var metadata: Logger.Metadata = [
+            "method": "\(request.method)", "path": "\(request.uri.path)",
+            "status": "\(response.status.code)", "milliseconds": "\(Int(milliseconds))",
+            "received": "\(notes.received)",
+        ]
+        if !notes.subject.isEmpty { metadata["subject"] = "\(notes.subject)" }
+        context.logger.info("request", metadata: metadata)
     }
 
     private func answer(
         _ route: Route, _ query: Query, _ request: Request, _ context: Context,
-        _ received: inout Int
+        _ notes: inout RequestNotes
     ) async throws -> Response {
         let origin = try Door.origin(request)
         switch route {
         case .health: return Door.text("ok\n")
         case .readiness, .metrics:
             // Open to probes and scrapers, but not to a web page under a name of its own.
-            try await blocking { try access.check(origin) }
+            try await access.check(origin)
         default: break
         }
         switch route {
@@ -122,7 +152,8 @@ package struct Door: HTTPResponder {
                 try await blocking { metrics.text(repository, waitingBodies: waiting) })
         default: break
         }
-        let rights = Rights(try await blocking { try access.scopes(origin) })
+        let rights = Rights(try await access.caller(origin))
+        notes.subject = rights.subject
         // Refused before a body is read: rights, sizes, and what the query says of the ref.
         try rights.check(route, query)
         let limits = repository.configuration.limits
@@ -142,7 +173,7 @@ package struct Door: HTTPResponder {
             context.closeSoon()
             throw error
         }
-        received = body.buffer.count
+        notes.received = body.buffer.count
         return try await answer(route, query, rights, body: body.buffer, context)
     }
 

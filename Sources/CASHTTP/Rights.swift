@@ -4,8 +4,13 @@ import CASWire
 /// The rights of one request.
 struct Rights: Sendable {
     let scopes: [TokenScope]
+    /// Who it is; empty where nobody said so.
+    let subject: String
 
-    init(_ scopes: [TokenScope]) { self.scopes = scopes }
+    init(_ caller: Caller) {
+        scopes = caller.scopes
+        subject = caller.subject
+    }
 
     func allows(_ verb: TokenVerb, _ name: String) -> Bool {
         scopes.contains { $0.allows(verb, name) }
@@ -51,7 +56,7 @@ struct Rights: Sendable {
         case .commit:
             try requireSomewhere(.write)
             if let ref = query["ref"] { try require(.write, try RefName(ref)) }
-        case .plan, .planTree, .planData, .blobs, .blob, .refs, .usage:
+        case .plan, .planTree, .planData, .blobs, .blob, .refs, .usage, .client:
             try requireSomewhere(.read)
         case .ref(let name), .history(let name): try require(.read, name)
         case .moveRef(let name): try require(.write, name)

@@ -19,6 +19,7 @@ enum Route: Sendable {
     case removeRef(RefName)
     case history(RefName)
     case usage
+    case client(String)
     case tokens
     case createToken
     case revokeToken(Identifier)
@@ -55,6 +56,7 @@ enum Route: Sendable {
         case (.delete, "refs", 2...): self = .removeRef(try Route.name(parts, tag))
         case (.get, "history", 2...): self = .history(try Route.name(parts, tag))
         case (.get, "usage", 1): self = .usage
+        case (.get, "client", 2), (.head, "client", 2): self = .client(parts[1])
         case (.get, "tokens", 1): self = .tokens
         case (.post, "tokens", 1): self = .createToken
         case (.delete, "tokens", 2): self = .revokeToken(try Route.identifier(parts[1]))
@@ -122,6 +124,7 @@ enum Route: Sendable {
         case .moveRef, .removeRef: "move"
         case .history: "history"
         case .usage: "usage"
+        case .client: "client"
         case .tokens, .createToken, .revokeToken: "tokens"
         case .health, .readiness, .metrics: "operations"
         }

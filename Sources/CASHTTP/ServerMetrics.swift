@@ -22,6 +22,7 @@ package final class ServerMetrics: Sendable {
         var milliseconds: Double = 0
     }
     private let doors = Mutex<[String: Door]>([:])
+    private let identities = Mutex<[String: UInt64]>([:])
     private let active = Atomic<Int>(0)
 
     /// What the store held when somebody looked last, as that takes a look at every ref.
@@ -51,6 +52,11 @@ package final class ServerMetrics: Sendable {
         }
     }
 
+    /// Counts an identity token by what became of it.
+    package func count(identity outcome: String) {
+        identities.withLock { $0[outcome, default: 0] += 1 }
+    }
+
     func count(door: String, sent: Int) {
         doors.withLock { $0[door, default: Door()].sentBytes += UInt64(sent) }
     }
@@ -73,6 +79,11 @@ package final class ServerMetrics: Sendable {
             "cas_http_request_duration_seconds", "histogram",
             "Time to the start of an answer, by door.")
         for (name, door) in doors { page.add(histogram: name, door.buckets, door.milliseconds) }
+        page.begin(
+            "cas_identity_tokens_total", "counter", "Identity tokens looked at, by outcome.")
+        for (outcome, count) in identities.withLock({ $0 }).sorted(by: { $0.key < $1.key }) {
+            page.add("{outcome=\"\(outcome)\"}", count)
+        }
         page.gauge(
             "cas_http_active_requests", "Requests being answered.",
             UInt64(max(0, active.load(ordering: .relaxed))))

@@ -85,7 +85,7 @@ extension Door {
     }
 
     /// Reads a piece once there is memory for it, and sends it; returns whether it is the last.
-    private func send(
+    func send(
         _ door: String, _ context: Context, _ size: Int,
         _ read: @escaping @Sendable () throws -> AnswerPiece
     ) async throws -> Bool {

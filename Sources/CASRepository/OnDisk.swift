@@ -1,7 +1,7 @@
 import CASCatalog
 import CASChunking
 package import CASCore
-import CASFileSystem
+package import CASFileSystem
 import CASStorage
 import Synchronization
 
@@ -48,6 +48,21 @@ package enum StoreLocation {
             try? catalog.close()
             throw error
         }
+    }
+
+    /// Says that this process serves the store in a directory, as long as the result is held.
+    ///
+    /// Throws `failedPrecondition` if another process does, on this machine or, where the file system
+    /// passes locks on, on another one. The kernel ends the lock with its process.
+    package static func lockForServing(directory: String) throws -> FileLock {
+        let lock: FileLock? = try FileLock(path: "\(directory)/\(lockName).server")
+        guard let lock else {
+            throw CASError(
+                .failedPrecondition, "another server uses this store",
+                hint: "a store is served by one at a time: stop the other, or give this one a "
+                    + "directory of its own with --store", path: directory)
+        }
+        return lock
     }
 
     /// Makes a new catalog from the packs and puts the old one aside under another name.

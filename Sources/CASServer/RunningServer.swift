@@ -16,6 +16,12 @@ final class ServerProgress: Sendable {
 
 /// A server in this process.
 package final class RunningServer: Sendable {
+    /// The store that is served, and the lock that says so.
+    struct Store: Sendable {
+        let repository: Repository
+        let use: FileLock
+    }
+
     private struct State {
         var isEnded = false
         var failure: (any Error)?
@@ -25,15 +31,15 @@ package final class RunningServer: Sendable {
     private let state = Mutex(State())
     private let ended = BoundedQueue<Bool>(capacity: 1)
     private let group: ServiceGroup
-    private let repository: Repository
+    private let store: Mutex<Store?>
     private let configuration: ServerConfiguration
 
     init(
-        _ configuration: ServerConfiguration, _ repository: Repository, _ pool: NIOThreadPool,
+        _ configuration: ServerConfiguration, _ store: Store, _ pool: NIOThreadPool,
         _ group: ServiceGroup, _ logger: Logger, _ progress: ServerProgress
     ) {
         self.configuration = configuration
-        self.repository = repository
+        self.store = Mutex(store)
         self.group = group
         pool.start()
         Task.detached { [self] in
@@ -68,7 +74,10 @@ package final class RunningServer: Sendable {
     /// Waits for the end and closes the store; called once.
     func wait() throws {
         _ = try ended.take()
-        try repository.close()
+        try store.withLock { store in
+            defer { store = nil }
+            try store?.repository.close()
+        }
         if let failure = state.withLock({ $0.failure }) { throw explain(failure) }
     }
 

@@ -63,36 +63,57 @@ package enum Server {
     ) throws -> RunningServer {
         try configuration.check()
         let builder = try builder(configuration)
-        let repository = try StoreLocation.open(
-            directory: configuration.storeDirectory, create: true, limits: configuration.limits)
         let logger = Logger(label: "cas") { _ in JSONLog(level: configuration.logLevel) }
         let pool = NIOThreadPool(numberOfThreads: configuration.threads)
-        let progress = ServerProgress()
-        let application = application(configuration, repository, pool, builder, logger) {
-            progress.hasServed.store(true, ordering: .releasing)
-            onReady($0)
+        let identities = try Identities.verifier(configuration, pool, logger)
+        let repository = try StoreLocation.open(
+            directory: configuration.storeDirectory, create: true, limits: configuration.limits)
+        do {
+            let use = try StoreLocation.lockForServing(directory: configuration.storeDirectory)
+            let clients = try configuration.clientExecutable.map {
+                try ClientStore(
+                    executable: $0, storeDirectory: configuration.storeDirectory, logger: logger)
+            }
+            let door = door(configuration, repository, pool, identities, clients)
+            let progress = ServerProgress()
+            let application = application(configuration, door, builder, logger) {
+                progress.hasServed.store(true, ordering: .releasing)
+                identities?.prefetch()
+                onReady($0)
+            }
+            var settings = ServiceGroupConfiguration(
+                services: [application], gracefulShutdownSignals: signals, logger: logger)
+            settings.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
+            return RunningServer(
+                configuration, RunningServer.Store(repository: repository, use: use), pool,
+                ServiceGroup(configuration: settings), logger, progress)
+        } catch {
+            try repository.close()
+            throw error
         }
-        var settings = ServiceGroupConfiguration(
-            services: [application], gracefulShutdownSignals: signals, logger: logger)
-        settings.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
-        return RunningServer(
-            configuration, repository, pool, ServiceGroup(configuration: settings), logger,
-            progress)
     }
 
-    private static func application(
+    private static func door(
         _ configuration: ServerConfiguration, _ repository: Repository, _ pool: NIOThreadPool,
-        _ builder: HTTPServerBuilder, _ logger: Logger,
-        _ onReady: @escaping @Sendable (String) -> Void
-    ) -> some ApplicationProtocol {
+        _ identities: IdentityVerifier?, _ clients: ClientStore?
+    ) -> Door {
         var announcement = configuration.announcement
         // Who reaches a loopback server from elsewhere comes through something that needs a token.
         announcement.anonymous =
             (configuration.isLoopback ? .nothing : configuration.anonymous).rawValue
-        let door = Door(
-            repository: repository, access: TokenAccess(repository, configuration),
-            metrics: ServerMetrics(), pool: pool, announcement: announcement)
-        return Application(
+        announcement.audience = configuration.issuers.isEmpty ? "" : configuration.audience
+        let metrics = ServerMetrics()
+        return Door(
+            repository: repository,
+            access: TokenAccess(repository, configuration, identities, metrics, pool),
+            metrics: metrics, pool: pool, announcement: announcement, clients: clients)
+    }
+
+    private static func application(
+        _ configuration: ServerConfiguration, _ door: Door, _ builder: HTTPServerBuilder,
+        _ logger: Logger, _ onReady: @escaping @Sendable (String) -> Void
+    ) -> some ApplicationProtocol {
+        Application(
             responder: door, server: builder,
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port),

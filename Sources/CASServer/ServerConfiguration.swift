@@ -27,6 +27,18 @@ package struct ServerConfiguration: Sendable {
     package var anonymous = Anonymous.nothing
     /// What the server tells of itself.
     package var announcement = ServerAnnouncement()
+    /// Issuers of identity tokens.
+    package var issuers: [TrustedIssuer] = []
+    /// Whom identity tokens must be for.
+    package var audience = "cas"
+    /// What these tokens may do; empty for what pods need.
+    package var grants: [GrantRule] = []
+    /// Certificates to trust instead of the system's when keys are fetched; nil for those.
+    package var certificateAuthorities: String?
+    /// The cluster that the server runs in, if it does.
+    package var cluster = ClusterAccess()
+    /// The executable to hand out as the client; nil for none.
+    package var clientExecutable: String?
     /// Threads for blocking work.
     package var threads: Int
     /// The least severe log entries to write.
@@ -89,6 +101,40 @@ package struct ServerConfiguration: Sendable {
                 .invalidArgument, "\(host) can be reached from other machines, and there is no TLS",
                 hint: "give --tls-certificate and --tls-key, or say --plaintext where something "
                     + "in front of the server encrypts")
+        }
+        try checkIdentity()
+    }
+}
+
+extension ServerConfiguration {
+    /// Throws `invalidArgument` for issuers without rules and for rules without an issuer.
+    private func checkIdentity() throws {
+        let names = issuers.map(\.issuer)
+        guard Set(names).count == names.count else {
+            throw CASError(.invalidArgument, "an issuer is named twice by --trust")
+        }
+        guard !issuers.isEmpty || grants.isEmpty else {
+            throw CASError(
+                .invalidArgument, "--grant is about the tokens of --trust, which is missing")
+        }
+        guard !audience.isEmpty else {
+            throw CASError(.invalidArgument, "--audience is empty: any token would do")
+        }
+        for rule in grants where names.count > 1 && !names.contains(where: rule.names(issuer:)) {
+            throw CASError(
+                .invalidArgument, "of several issuers, a --grant has to name its own",
+                hint: "add iss=ISSUER to each rule")
+        }
+        for rule in grants where !names.contains(where: rule.isFor(issuer:)) {
+            throw CASError(.invalidArgument, "a --grant names an issuer that --trust does not name")
+        }
+        for issuer in issuers {
+            let isGranted = grants.contains { $0.isFor(issuer: issuer.issuer) }
+            guard isGranted || (grants.isEmpty && !issuer.isBuilder) else {
+                throw CASError(
+                    .invalidArgument, "tokens of \(issuer.issuer) may do nothing without a --grant",
+                    hint: "for example --grant 'read,write ci/{repository} ref=refs/heads/main'")
+            }
         }
     }
 }

@@ -2,44 +2,84 @@ import CASCore
 import CASHTTP
 import CASRepository
 import CASWire
+import NIOPosix
 
-/// Decides by token what a request may do.
+/// Decides by token what a request may do: one of cas, or one of a trusted issuer.
 struct TokenAccess: AccessControl {
+    private static let prefix = "cas_"
+
     private let repository: Repository
     private let isLoopback: Bool
     private let anonymous: ServerConfiguration.Anonymous
+    private let identities: IdentityVerifier?
+    private let metrics: ServerMetrics
+    private let pool: NIOThreadPool
 
-    init(_ repository: Repository, _ configuration: ServerConfiguration) {
+    init(
+        _ repository: Repository, _ configuration: ServerConfiguration,
+        _ identities: IdentityVerifier?, _ metrics: ServerMetrics, _ pool: NIOThreadPool
+    ) {
         self.repository = repository
         isLoopback = configuration.isLoopback
         anonymous = configuration.anonymous
+        self.identities = identities
+        self.metrics = metrics
+        self.pool = pool
     }
 
-    func scopes(_ origin: RequestOrigin) throws -> [TokenScope] {
-        if let token = origin.token {
-            // Looked up each time: a revoked token ends at once.
-            guard let record = try repository.authenticate(token) else {
-                throw CASError(
-                    .unauthenticated, "the token is wrong, expired or revoked",
-                    hint: "ask for a new one: cas token create")
-            }
-            return record.scopes
-        }
+    func caller(_ origin: RequestOrigin) async throws -> Caller {
+        if let token = origin.token { return try await caller(token) }
         try checkLoopback(origin)
-        if isLoopback { return [.all] }
+        if isLoopback { return Caller(scopes: [.all]) }
         switch anonymous {
         case .nothing:
             throw CASError(
                 .unauthenticated, "this server needs a token",
                 hint: "set CAS_TOKEN, or run cas login")
-        case .read: return [TokenScope(verbs: [.read])]
-        case .write: return [TokenScope(verbs: [.read, .write, .delete])]
+        case .read: return Caller(scopes: [TokenScope(verbs: [.read])])
+        case .write: return Caller(scopes: [TokenScope(verbs: [.read, .write, .delete])])
         }
     }
 
-    func check(_ origin: RequestOrigin) throws {
+    private func caller(_ token: String) async throws -> Caller {
+        if token.hasPrefix(TokenAccess.prefix) || !token.contains(".") {
+            // Looked up each time: a revoked token ends at once.
+            guard
+                let record = try await pool.runIfActive({ try repository.authenticate(token) })
+            else {
+                throw CASError(
+                    .unauthenticated, "the token is wrong, expired or revoked",
+                    hint: "ask for a new one: cas token create")
+            }
+            return Caller(
+                scopes: record.scopes,
+                subject: "token \(record.name.isEmpty ? record.id.description : record.name)")
+        }
+        guard let identities else {
+            throw CASError(
+                .unauthenticated, "this server trusts no issuer of identity tokens",
+                hint: "its administrator names issuers with cas serve --trust")
+        }
+        do {
+            let caller = try await identities.verify(token)
+            metrics.count(identity: IdentityOutcome.accepted.rawValue)
+            return caller
+        } catch let failure as IdentityFailure {
+            metrics.count(identity: failure.outcome.rawValue)
+            throw failure.error
+        }
+    }
+
+    func check(_ origin: RequestOrigin) async throws {
         guard isLoopback else { return }
-        if let token = origin.token, try repository.authenticate(token) != nil { return }
+        if let token = origin.token {
+            do {
+                _ = try await caller(token)
+                return
+            } catch let error as CASError where error.code == .unauthenticated {
+                // Then it counts as none.
+            }
+        }
         try checkLoopback(origin)
     }
 

@@ -17,11 +17,13 @@ package struct Provenance: WireMessage {
     package var message: String
     /// The clock of the machine that pushed.
     package var time: Timestamp
+    /// Whom the token of the push was for, as the server found; never what a client says of itself.
+    package var subject: String
 
     /// A provenance from its parts.
     package init(
         author: String = "", host: String = "", gitCommit: String = "", gitModified: Bool = false,
-        message: String = "", time: Timestamp = Timestamp(seconds: 0)
+        message: String = "", time: Timestamp = Timestamp(seconds: 0), subject: String = ""
     ) {
         self.author = author
         self.host = host
@@ -29,6 +31,7 @@ package struct Provenance: WireMessage {
         self.gitModified = gitModified
         self.message = message
         self.time = time
+        self.subject = subject
     }
 
     package func encode() -> [UInt8] {
@@ -39,12 +42,14 @@ package struct Provenance: WireMessage {
         output.append(field: 4, flag: gitModified)
         output.append(field: 5, text: message)
         output.append(field: 6, time: time)
+        output.append(field: 7, text: subject)
         return output
     }
 
     /// Reads the provenance in a request, which may not be longer than a history should keep.
     init(requested bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         try self.init(decoding: bytes, limits: limits)
+        subject = ""
         let count = [author, host, gitCommit, message].reduce(0) { $0 + $1.utf8.count }
         guard count <= Provenance.maximumTextBytes else {
             throw CASError(
@@ -56,7 +61,7 @@ package struct Provenance: WireMessage {
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init()
-        try readFields(bytes, upTo: 6) { number, type, reader in
+        try readFields(bytes, upTo: 7) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): author = try reader.string()
             case (2, .lengthDelimited): host = try reader.string()
@@ -64,6 +69,7 @@ package struct Provenance: WireMessage {
             case (4, .varint): gitModified = try reader.varint() != 0
             case (5, .lengthDelimited): message = try reader.string()
             case (6, .lengthDelimited): time = try reader.timestamp()
+            case (7, .lengthDelimited): subject = try reader.string()
             default: return false
             }
             return true

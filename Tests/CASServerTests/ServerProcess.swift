@@ -32,6 +32,27 @@ final class ServerProcess {
         port = found
     }
 
+    /// What a server says that does not begin to serve.
+    static func failing(storeDirectory: String) throws -> String {
+        let process = Process()
+        let errors = Pipe()
+        process.executableURL = URL(filePath: try ServerProcess.executable())
+        process.arguments = ["serve", "--store", storeDirectory, "--listen", "127.0.0.1:0"]
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = errors
+        try process.run()
+        let text = String(
+            decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        return process.terminationStatus == 1 ? text : "it ended with \(process.terminationStatus)"
+    }
+
+    /// Ends it without any warning.
+    func kill() {
+        Foundation.kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+    }
+
     deinit {
         process.terminate()
         process.waitUntilExit()

@@ -25,6 +25,8 @@ import Testing
         #expect(
             try StoreDescription(decoding: Samples.serverDescription().encode())
                 == Samples.serverDescription())
+        #expect(
+            try Provenance(decoding: Samples.signedProvenance.encode()) == Samples.signedProvenance)
         for event in try Samples.events() + [Samples.renewal()] {
             #expect(try StoreEvent(decoding: event.encode()) == event)
         }

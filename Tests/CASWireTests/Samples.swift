@@ -63,6 +63,12 @@ enum Samples {
             scopes: [try TokenScope("read")], publicURL: "https://cas.example")
     }
 
+    static var signedProvenance: Provenance {
+        var provenance = provenance
+        provenance.subject = "system:serviceaccount:ml:trainer"
+        return provenance
+    }
+
     static func expiringPush() throws -> PushRequest {
         PushRequest(
             pushID: identifier, ref: try ref(), snapshot: digest, provenance: provenance,
@@ -145,6 +151,7 @@ enum Samples {
                 item(RefUpdate(target: digest, provenance: provenance, lifetime: 604_800)),
                 item(try serverDescription()),
                 ("StoreEvent5", try renewal().encode(), { try StoreEvent(decoding: $0).encode() }),
+                item(signedProvenance),
             ]
     }
 }

@@ -145,6 +145,7 @@ extension Provenance {
             ("gitCommit", gitCommit.isEmpty ? .null : .text(gitCommit)),
             ("gitModified", gitCommit.isEmpty ? .null : .boolean(gitModified)),
             ("message", .text(message)), ("time", .text(time.iso8601)),
+            ("subject", subject.isEmpty ? .null : .text(subject)),
         ])
     }
 }

@@ -58,6 +58,9 @@ struct LogCommand: ParsableCommand {
         if !entry.provenance.author.isEmpty {
             details += "  \(printable(entry.provenance.author))@\(printable(entry.provenance.host))"
         }
+        if !entry.provenance.subject.isEmpty {
+            details += "  by \(printable(entry.provenance.subject))"
+        }
         if !entry.provenance.gitCommit.isEmpty {
             details += "  commit \(printable(String(entry.provenance.gitCommit.prefix(12))))"
             if entry.provenance.gitModified { details += " (modified)" }

@@ -19,6 +19,7 @@ struct ServeCommand: ParsableCommand {
               cas serve
               cas serve --listen 0.0.0.0:8700 --store /srv/cas --tls-certificate c.pem --tls-key k.pem
               cas serve --listen 0.0.0.0:8700 --plaintext      behind a proxy that does TLS
+              cas serve --trust https://kubernetes.default.svc.cluster.local=https://kubernetes.default.svc/openid/v1/jwks
             """)
 
     @Option(
@@ -49,6 +50,21 @@ struct ServeCommand: ParsableCommand {
         help: ArgumentHelp("The host that nodes pull images from.", valueName: "host[:port]"))
     var registryHost: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Trust identity tokens of this issuer, whose keys (JWKS) are there; can be repeated.",
+            valueName: "issuer=url|file"))
+    var trust: [String] = []
+
+    @Option(help: ArgumentHelp("Whom identity tokens must be for.", valueName: "audience"))
+    var audience = "cas"
+
+    @Option(
+        help: ArgumentHelp(
+            "What identity tokens may do: VERB[,VERB] PREFIX [CLAIM=VALUE ...]; can be repeated.",
+            valueName: "rule"))
+    var grant: [String] = []
+
     @Flag(help: "Serve without TLS on an address that is not loopback.")
     var plaintext = false
 
@@ -76,6 +92,8 @@ struct ServeCommand: ParsableCommand {
         configuration.keyPath = tlsKey
         configuration.isPlaintext = plaintext
         configuration.announcement = try announcement()
+        try setIdentity(&configuration, settings)
+        configuration.clientExecutable = clientExecutable
         if let anonymous {
             guard let rights = ServerConfiguration.Anonymous(rawValue: anonymous) else {
                 throw ValidationError("--anonymous is 'read' or 'write', not '\(anonymous)'")
@@ -111,6 +129,38 @@ struct ServeCommand: ParsableCommand {
             }
         }
         return announcement
+    }
+
+    private func setIdentity(
+        _ configuration: inout ServerConfiguration, _ settings: Settings
+    ) throws {
+        configuration.audience = audience
+        configuration.certificateAuthorities = settings.authorityFile?.value
+        configuration.cluster = ClusterAccess(
+            host: settings.environment["KUBERNETES_SERVICE_HOST"],
+            port: settings.environment["KUBERNETES_SERVICE_PORT"])
+        try Arguments.usage {
+            configuration.grants = try grant.map { try GrantRule($0) }
+            configuration.issuers = try trust.map { text in
+                var issuer = try TrustedIssuer(text)
+                if case .url(let url) = issuer.source {
+                    let address = try ServerAddress(url)
+                    issuer.proxy = try ProxyAddress.choose(for: address, settings.environment)?
+                        .value
+                        .server
+                }
+                return issuer
+            }
+        }
+    }
+
+    /// This very executable, where it is one that the pods of a job can run.
+    private var clientExecutable: String? {
+        #if os(Linux) && arch(x86_64)
+            return "/proc/self/exe"
+        #else
+            return nil
+        #endif
     }
 
     private func storeDirectory(_ settings: Settings) throws -> String {

@@ -1,6 +1,15 @@
 import CASClient
 import CASCore
 
+extension ProxyAddress {
+    /// The proxy as a client takes it.
+    var server: ServerProxy {
+        ServerProxy(
+            host: host.filter { $0 != "[" && $0 != "]" }, port: port, user: user,
+            password: password)
+    }
+}
+
 /// Makes the connection to a server out of the settings.
 enum RemoteAccess {
     static func open(
@@ -10,11 +19,7 @@ enum RemoteAccess {
         _ = try tokens.token()
         var access = ServerAccess(address: address.url) { try tokens.token() }
         access.certificatesPath = settings.authorityFile?.value
-        access.proxy = try ProxyAddress.choose(for: address, settings.environment).map {
-            ServerProxy(
-                host: $0.value.host.filter { $0 != "[" && $0 != "]" }, port: $0.value.port,
-                user: $0.value.user, password: $0.value.password)
-        }
+        access.proxy = try ProxyAddress.choose(for: address, settings.environment)?.value.server
         return RetryingStore(
             try RemoteStore(access),
             attempts: isPatient ? RetryingStore.patientAttempts : RetryingStore.briefAttempts
