@@ -80,7 +80,12 @@ struct CASCommand: ParsableCommand {
         switch code {
         case .success: Console.data(fullMessage(for: error))
         case .validationFailure:
-            Console.note("error: " + printable(message(for: error)))
+            // A list of what is allowed comes with a line for each.
+            let lines = message(for: error).split(separator: "\n")
+            let rest = lines.dropFirst().map { $0.drop { " -".contains($0) } }
+            let line =
+                ([lines.first ?? ""] + (rest.isEmpty ? [] : [rest.joined(separator: ", ")[...]]))
+            Console.note("error: " + printable(line.joined(separator: " ")))
             Console.note("hint: \(commandPath(for: error, running)) --help")
         default:
             if !(error is ExitCode) { Console.failure(error) }
@@ -100,6 +105,7 @@ struct CASCommand: ParsableCommand {
         let path = words.prefix { word in
             word.utf8.allSatisfy {
                 $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z") || $0 == UInt8(ascii: "-")
+                    || $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")
             } && !word.hasPrefix("-")
         }
         return path.isEmpty ? "cas" : path.joined(separator: " ")

@@ -60,6 +60,8 @@ enum Snapshot {
             // Columns are as wide as the path of the test's directory.
             (#"(/ROOT\S*) {2,}"#, "$1  "), (#" {2,}\("#, "  ("),
             (#"\.before-[0-9]+"#, ".before-<number>"),
+            // Names of rendered objects hold digits of a digest.
+            (#"(name"?: "?[a-z0-9-]+)-[0-9a-f]{8}\b"#, "$1-<digits>"),
         ]
         for (pattern, replacement) in rules {
             text = text.replacingOccurrences(

@@ -54,9 +54,9 @@ extension RenderRequest {
         guard name.utf8.count + added <= KubernetesNames.maximumLabel else {
             throw CASError(
                 .invalidArgument,
-                "--name is \(name.utf8.count) characters, and \(KubernetesNames.maximumLabel - added) are "
-                    + "left for it: what Kubernetes adds for a pod of a \(kind.apiKind) makes a name of "
-                    + "more than \(KubernetesNames.maximumLabel)")
+                "--name is \(name.utf8.count) characters, and "
+                    + "\(KubernetesNames.maximumLabel - added) are left for it: with what is added for "
+                    + "pods, a name would have more than \(KubernetesNames.maximumLabel)")
         }
     }
 
