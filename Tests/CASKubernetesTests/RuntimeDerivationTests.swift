@@ -21,7 +21,7 @@ import Testing
           resourceVersion: "123"
           uid: 0b1c
         spec:
-          mlPolicy: {numNodes: 1, torch: {numProcPerNode: auto}}
+          mlPolicy: {numNodes: 1, torch: {}}
           template:
             spec:
               replicatedJobs:

@@ -24,8 +24,8 @@ package struct ServerInstallation: Sendable {
     package var trust = [ServerInstallation.clusterIssuer]
     /// Whom identity tokens must be for.
     package var audience = "cas"
-    /// What tokens of an issuer may do.
-    package var grants: [String] = []
+    /// What tokens of an issuer may do: pods read what is named after their namespace.
+    package var grants = ["read {kubernetes.io/namespace}"]
 
     /// An installation of an image; all else has a default.
     package init(image: String) {
@@ -196,7 +196,8 @@ package struct ServerInstallation: Sendable {
         ]
     }
 
-    /// What a pod is given for the API server, spelled out, so that the account itself mounts nothing.
+    /// What a pod is given for the API server, spelled out, so that the account itself mounts nothing: the server
+    /// asks for the cluster's keys with it.
     private static let accountSources: [ManifestValue] = [
         ["serviceAccountToken": ["expirationSeconds": 3600, "path": "token"]],
         [
@@ -219,7 +220,8 @@ package struct ServerInstallation: Sendable {
             ]
         }
         for issuer in trust { words += ["--trust", issuer] }
-        if !trust.isEmpty { words += ["--audience", audience] }
+        guard !trust.isEmpty else { return words }
+        words += ["--audience", audience]
         for grant in grants { words += ["--grant", grant] }
         return words
     }
@@ -243,9 +245,6 @@ package struct ServerInstallation: Sendable {
         return [
             "name": .text(Self.name), "image": .text(image),
             "args": RenderRequest.words(arguments),
-            "env": [
-                ["name": "CAS_CA_FILE", "value": .text(Self.accountPath + "/ca.crt")]
-            ],
             "ports": [["name": "api", "containerPort": Self.port, "protocol": "TCP"]],
             // Opening a large store takes as long as its catalog is old.
             "startupProbe": probe("/readyz", 5, 120),

@@ -81,7 +81,7 @@ struct KubernetesInstallCommand: ParsableCommand {
         installation.certificateSecret = certificateSecret
         if !trust.isEmpty { installation.trust = trust }
         installation.audience = audience
-        installation.grants = grant
+        if !grant.isEmpty { installation.grants = grant }
         let documents = try Arguments.usage { try installation.documents() }
         try Console.data(documents, asJSON: output.json)
     }
