@@ -133,7 +133,7 @@ package struct ServerInstallation: Sendable {
             ])
     }
 
-    /// In: whoever is in the cluster, to the one port. Out: names, and the cluster's keys.
+    /// Lets in whoever is in the cluster, to the one port; lets out for names and for the cluster's keys.
     private var networkPolicy: ManifestValue {
         let names: [ManifestValue] = [
             ["protocol": "UDP", "port": 53], ["protocol": "TCP", "port": 53],

@@ -162,7 +162,9 @@ package struct RuntimeDerivation: Sendable {
     }
 
     /// The init container, as the user that trains where the runtime says who that is: a file that only its
-    /// owner may read is then readable. It holds under restricted Pod Security whatever the pod says.
+    /// owner may read is then readable.
+    ///
+    /// It holds under restricted Pod Security whatever the pod says.
     private func initContainer(
         beside container: ManifestValue, in pod: ManifestValue
     ) -> ManifestValue {
