@@ -44,11 +44,12 @@ enum JSONValue: Decodable, Hashable, Sendable {
         return text
     }
 
-    /// Seconds since 1970 (RFC 7519, 2: a NumericDate may have a fraction).
+    /// Seconds since 1970 (RFC 7519, 2: a NumericDate may have a fraction); nil for what no calendar holds.
     var date: Double? {
-        switch self {
-        case .integer(let seconds): Double(seconds)
-        case .number(let seconds) where seconds.isFinite && abs(seconds) < 1e15: seconds
+        let latest: Int64 = 100_000_000_000
+        return switch self {
+        case .integer(let seconds) where (-latest...latest).contains(seconds): Double(seconds)
+        case .number(let seconds) where abs(seconds) < Double(latest): seconds
         default: nil
         }
     }
