@@ -68,7 +68,7 @@ serve() { # arguments of cas serve; sets $address and $server
     started "$server"
     address=
     for _ in {1..300}; do
-        address=$(grep -ao 'https\?://[^ ]*:[0-9]\+' "$work/server.out" | tail -n 1) || true
+        address=$(grep -ao 'https\?://[^ ]*:[0-9]\+' "$work/server.out" 2>/dev/null | tail -n 1) || true
         [ -n "$address" ] && break
         kill -0 "$server" 2>/dev/null || fail "cas serve ended: $(cat "$work/server.log")"
         sleep 0.1
