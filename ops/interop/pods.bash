@@ -47,7 +47,7 @@ pod() { timeout 120 podman "$@"; }
 # package from PyPI with what it needs. The root is kept below .build for the next run.
 python_image() {
     local name=$1 package=${2:-} kept=$interop_root/.build/interop/$1 stamp
-    stamp=$(printf '%s\n' 3 "$(/usr/bin/python3 -VV)" "$package" | sha256sum | cut -c 1-64)
+    stamp=$(printf '%s\n' 4 "$(/usr/bin/python3 -VV)" "$package" | sha256sum | cut -c 1-64)
     if [ "$(cat "$kept/stamp" 2>/dev/null)" != "$stamp" ]; then
         rm -rf "$kept"
         mkdir -p "$kept/root"/{usr/bin,usr/lib,bin,tmp,work,cas,proc,sys,dev,etc}
@@ -76,12 +76,33 @@ python_root() { # root package
         cp -a "$root"/tmp/venv/lib/python3*/site-packages/. "$root/usr/lib/python3/dist-packages/"
         rm -rf "$root/tmp/venv"
     fi
-    { ldd /usr/bin/python3; find "$root/usr/lib" -name '*.so*' -exec ldd {} + 2>/dev/null; } |
+    # What packages from PyPI take for granted (PEP 600), besides what is needed here.
+    {
+        ldd /usr/bin/python3
+        find "$root/usr/lib" -name '*.so*' -exec ldd {} + 2>/dev/null
+        ldconfig -p | awk '/x86-64|AArch64/ && $1 ~ /^lib(dl|pthread|rt|util|m|gcc_s|stdc\+\+)\.so\.[0-9]+$/ { print $1, "=>", $NF }'
+    } |
         awk '$2 == "=>" && $3 ~ /^\// { print $3 } $1 ~ /^\// && $1 !~ /:$/ { print $1 }' | sort -u |
         while read -r library; do
             case "$library" in "$root"*) continue ;; esac
             install -D "$library" "$root$library"
         done
+}
+
+# python_packages NAME PACKAGE==VERSION...: prints a folder of packages for this machine's python3, from PyPI, kept below
+# .build for the next run: for pods that mount it, where it is too large for an image.
+python_packages() {
+    local folder=$interop_root/.build/interop/$1 stamp
+    shift
+    stamp=$(printf '%s\n' "$(/usr/bin/python3 -VV)" "$@" | sha256sum | cut -c 1-64)
+    if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ]; then
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        /usr/bin/python3 -m venv "$folder/venv" >&2 || fail "python3 -m venv does not work; run ops/setup test"
+        "$folder/venv/bin/pip" install --quiet --no-cache-dir --disable-pip-version-check "$@" >&2 || fail "pip could not install: $*"
+        echo "$stamp" >"$folder/stamp"
+    fi
+    echo "$folder"/venv/lib/python3*/site-packages
 }
 
 # As a kubelet restarts a pod: its init containers run again (podman pod restart leaves them out).

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""trainjob.py jobset|pods RUNTIMES JOB: what Kubeflow Trainer makes of a TrainJob, without a cluster.
+"""trainjob.py jobset|pods RUNTIMES FILE: what Kubeflow Trainer makes of a TrainJob, without a cluster.
 
-`jobset` prints the JobSet that Trainer's controller builds, `pods` the pods that JobSet and Job make of it, as YAML.
-RUNTIMES holds the (Cluster)TrainingRuntime that the job refers to. What this does not know ends it with an error.
+`jobset` prints the JobSet that Trainer's controller builds, `pods` the pods that JobSet and Job make of it, as YAML;
+FILE may hold a JobSet or a Job as well. RUNTIMES holds the (Cluster)TrainingRuntime that a TrainJob refers to. What this does not know ends it with an error.
 The rules are Trainer's; each stands where the comments say, in tag v2.3.0 of github.com/kubeflow/trainer unless they
 name another, the JobSet's in v0.12 of kubernetes-sigs/jobset. podman.py fits the pods to `podman kube play`.
 """
@@ -280,6 +280,16 @@ def pods(jobset):
     return found
 
 
+def pods_of_job(job):
+    """The pods of a Job that is nobody's: NAME-INDEX."""
+    name = job["metadata"]["name"]
+    metadata = {key: job["metadata"][key] for key in ("name", "namespace") if key in job["metadata"]}
+    found = pods({"metadata": metadata, "spec": {"replicatedJobs": [{"name": "", "template": {"spec": job["spec"]}}]}})
+    for index, pod in enumerate(found):
+        pod["metadata"]["name"] = pod["spec"]["hostname"] = f"{name}-{index}"
+    return found
+
+
 def read(path, *kinds):
     documents = [document for document in yaml.safe_load_all(open(path)) if document and document["kind"] in kinds]
     if not documents:
@@ -299,8 +309,10 @@ def runtime_of(job, path):
 if __name__ == "__main__":
     try:
         what, runtimes, path = sys.argv[1:4]
-        job = read(path, "TrainJob")[0]
-        result, extra = jobset(runtime_of(job, runtimes), job)
-        yaml.safe_dump_all([result, *extra] if what == "jobset" else [*extra, *pods(result)], sys.stdout, sort_keys=False)
+        job, extra = read(path, "TrainJob", "JobSet", "Job")[0], []
+        if job["kind"] == "TrainJob":
+            job, extra = jobset(runtime_of(job, runtimes), job)
+        made = pods_of_job(job) if job["kind"] == "Job" else pods(job)
+        yaml.safe_dump_all([job, *extra] if what == "jobset" else [*extra, *made], sys.stdout, sort_keys=False)
     except Refused as error:
         sys.exit(f"error: {error}")
