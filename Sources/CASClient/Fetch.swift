@@ -73,6 +73,10 @@ package enum Fetch {
             contents: contents, state: state, options: options.restore)
         let needed = try restore.prepare()
         try transfer(needed, plan, restore, options, connection, counters)
+        if options.restore.isGentle {
+            let rest = try restore.prepareReplacements()
+            try transfer(rest, plan, restore, options, connection, counters)
+        }
         let summary = try restore.finish()
         return FetchSummary(
             plan: plan, tree: snapshot.tree.digest, bytes: snapshot.totals.bytes,
@@ -80,7 +84,7 @@ package enum Fetch {
     }
 
     /// Whoever names a digest gets what has it, or nothing.
-    private static func check(_ want: String, _ digest: Digest, _ snapshot: Snapshot) throws {
+    static func check(_ want: String, _ digest: Digest, _ snapshot: Snapshot) throws {
         guard case .digest(let wanted, _) = try Reference(want).target else { return }
         guard wanted == digest || wanted == snapshot.tree.digest else {
             throw CASError(
@@ -123,7 +127,7 @@ package enum Fetch {
 
     // MARK: - Data
 
-    private static func transfer(
+    static func transfer(
         _ needed: RestorePlan, _ plan: PlanResponse, _ restore: Restore, _ options: FetchOptions,
         _ connection: any StoreConnection, _ counters: ProgressCounters
     ) throws {

@@ -107,6 +107,15 @@ extension RemoteStore {
         return try RefEntry(decoding: answer)
     }
 
+    package func awaitRef(_ name: RefName, after: UInt64, seconds: Int) throws -> RefEntry? {
+        guard
+            let answer = try send(
+                .GET, "/v1/refs/\(name.name)?tag=\(name.tag)&after=\(after)&wait=\(seconds)",
+                isAbsenceAllowed: true)
+        else { return nil }
+        return try RefEntry(decoding: answer)
+    }
+
     package func refs(prefix: String, after: String, limit: Int) throws -> RefPage {
         try message(
             .GET,

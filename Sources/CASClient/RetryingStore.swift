@@ -3,44 +3,97 @@ import CASFileSystem
 package import CASWire
 import Synchronization
 
+/// How long somebody waits for a server that does not answer.
+package enum Patience: Sendable, Hashable {
+    /// So many attempts: half a second for three of them.
+    case attempts(Int)
+    /// So many seconds since the call was made first.
+    case seconds(Int64)
+
+    /// For somebody who wants an answer now.
+    package static let brief = Patience.attempts(3)
+    /// For somebody who waits for a server that is started anew.
+    package static let standard = Patience.seconds(30)
+
+    /// Milliseconds to wait before the next attempt; nil to give up.
+    func pause(_ attempt: Int, elapsed: UInt64) -> UInt64? {
+        let pause = Backoff.milliseconds(attempt)
+        switch self {
+        case .attempts(let count): return attempt < count ? pause : nil
+        case .seconds(let seconds):
+            let all = UInt64(clamping: seconds) * 1000
+            return elapsed < all ? min(pause, all - elapsed) : nil
+        }
+    }
+}
+
 /// Repeats what failed for a passing reason, where repeating can do no harm.
 ///
 /// Uploads are numbered and commits named, so that the store takes each once however often it comes.
 package final class RetryingStore: StoreConnection {
-    /// Attempts of somebody who waits for a server that is started anew: about half a minute.
-    package static let patientAttempts = 9
-    /// Attempts of somebody who wants an answer: about half a second.
-    package static let briefAttempts = 3
-    private let base: any StoreConnection
-    private let attempts: Int
-    private let onWait: @Sendable (CASError) -> Void
-    private let isTold = Atomic<Bool>(false)
+    /// Milliseconds between two words about one wait.
+    private static let reportMilliseconds: UInt64 = 10_000
 
-    /// Repeats calls of `base`; `onWait` is called once, when the second attempt has failed too.
+    private let base: any StoreConnection
+    private let patience: Patience
+    private let onWait: @Sendable (CASError) -> Void
+    private let clock: any WallClock
+    /// When somebody heard of the wait last.
+    private let told = Mutex<UInt64?>(nil)
+
+    /// Repeats calls of `base`; `onWait` is called when the second attempt has failed too, and then now
+    /// and then.
     package init(
-        _ base: any StoreConnection, attempts: Int = RetryingStore.patientAttempts,
+        _ base: any StoreConnection, patience: Patience = .standard,
+        clock: any WallClock = SystemClock(),
         onWait: @escaping @Sendable (CASError) -> Void = { _ in }
     ) {
         self.base = base
-        self.attempts = attempts
+        self.patience = patience
+        self.clock = clock
         self.onWait = onWait
     }
 
     package var location: String { base.location }
     package var isLocal: Bool { base.isLocal }
 
+    private var milliseconds: UInt64 { clock.monotonicNanoseconds() / 1_000_000 }
+
     private func retry<Result>(
         unless isDone: () -> Bool = { false }, _ body: () throws -> Result
     ) throws -> Result {
-        for attempt in 1..<attempts {
+        let start = milliseconds
+        var attempt = 1
+        while true {
             do {
                 return try body()
             } catch let error as CASError where error.code.isTransient && !isDone() {
-                if attempt == 2, !isTold.exchange(true, ordering: .relaxed) { onWait(error) }
-                Backoff.pause(attempt)
+                guard let pause = patience.pause(attempt, elapsed: milliseconds - start) else {
+                    throw gaveUp(error)
+                }
+                if attempt >= 2 { tell(error) }
+                Sleep.milliseconds(pause)
+                attempt += 1
             }
         }
-        return try body()
+    }
+
+    /// Several threads may wait for the same server; one word is enough.
+    private func tell(_ error: CASError) {
+        let now = milliseconds
+        let isNews = told.withLock { told in
+            if let told, now < told + RetryingStore.reportMilliseconds { return false }
+            told = now
+            return true
+        }
+        if isNews { onWait(error) }
+    }
+
+    private func gaveUp(_ error: CASError) -> CASError {
+        guard case .seconds(let seconds) = patience, seconds > 0 else { return error }
+        var error = error
+        error.message += "; gave up after \(seconds) s"
+        return error
     }
 
     package func describe() throws -> StoreDescription { try retry { try base.describe() } }
@@ -86,6 +139,10 @@ package final class RetryingStore: StoreConnection {
     }
 
     package func ref(_ name: RefName) throws -> RefEntry? { try retry { try base.ref(name) } }
+    // Not repeated: who follows a ref wants to hear that the store is away.
+    package func awaitRef(_ name: RefName, after: UInt64, seconds: Int) throws -> RefEntry? {
+        try base.awaitRef(name, after: after, seconds: seconds)
+    }
     package func refs(prefix: String, after: String, limit: Int) throws -> RefPage {
         try retry { try base.refs(prefix: prefix, after: after, limit: limit) }
     }

@@ -1,4 +1,5 @@
 package import CASCore
+import CASFileSystem
 package import CASWire
 
 /// A store, as push and fetch use it: in this process or behind a server.
@@ -34,6 +35,9 @@ package protocol StoreConnection: Sendable {
 
     /// What a ref names; nil if there is no such ref.
     func ref(_ name: RefName) throws -> RefEntry?
+    /// What a ref names once that is not the move `after` (0: no such ref) any more, or after about so
+    /// many seconds whatever it names then.
+    func awaitRef(_ name: RefName, after: UInt64, seconds: Int) throws -> RefEntry?
     /// Refs whose name begins with a prefix; `after` is the `next` of the page before.
     func refs(prefix: String, after: String, limit: Int) throws -> RefPage
     /// Moves of a ref, newest first; `before` is the `next` of the page before.
@@ -54,4 +58,21 @@ package protocol StoreConnection: Sendable {
 
     /// Ends the use of the connection.
     func close() throws
+}
+
+extension StoreConnection {
+    private static var pollMilliseconds: UInt64 { 200 }
+
+    /// Looks again and again.
+    package func awaitRef(_ name: RefName, after: UInt64, seconds: Int) throws -> RefEntry? {
+        let clock = SystemClock()
+        let end = clock.monotonicNanoseconds() + UInt64(max(0, seconds)) * 1_000_000_000
+        while true {
+            let entry = try ref(name)
+            guard (entry?.sequence ?? 0) == after, clock.monotonicNanoseconds() < end else {
+                return entry
+            }
+            Sleep.milliseconds(Self.pollMilliseconds)
+        }
+    }
 }

@@ -183,6 +183,15 @@ package final class FileLock: Sendable {
         return false
     }
 
+    /// Leaves a word for whoever finds the lock taken; the file holds nothing else.
+    package func write(_ text: String) throws {
+        try SystemFailure.check("cannot write the lock") { ftruncate(descriptor, 0) }
+        let bytes = Array(text.utf8)
+        try SystemFailure.check("cannot write the lock") {
+            pwrite(descriptor, bytes, bytes.count, 0)
+        }
+    }
+
     deinit {
         // A child that was forked and has not begun its program yet has the lock as well, unless it is
         // given back.

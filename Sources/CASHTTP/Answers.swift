@@ -57,8 +57,7 @@ extension Door {
                         limit: limit)
                 })
         case .ref(let name):
-            guard let entry = try await blocking({ try repository.ref(name, domain: domain) })
-            else {
+            guard let entry = try await ref(name, query, context) else {
                 throw CASError(.notFound, "there is no ref '\(name)'")
             }
             return Door.message(entry)
@@ -81,6 +80,34 @@ extension Door {
             return Response(status: .noContent)
         default:
             throw CASError(.internalError, "a request without a body was expected to have one")
+        }
+    }
+}
+
+extension Door {
+    /// What a ref names; with `wait`, once that is not the move `after` any more.
+    private func ref(
+        _ name: RefName, _ query: Query, _ context: Context
+    ) async throws -> RefEntry? {
+        guard let seconds = query["wait"].flatMap({ Int64($0) }), seconds > 0,
+            let after = query["after"].flatMap({ UInt64($0) }), let waiter = waiters.join(name)
+        else { return try await blocking { try repository.ref(name, domain: domain) } }
+        defer { waiters.leave(waiter) }
+        let loop = context.channel.eventLoop
+        let end = loop.scheduleTask(
+            in: .seconds(min(seconds, Int64(RefWaiters.maximumSeconds)))
+        ) { waiter.finish() }
+        // Another process may move refs of the same store.
+        let look = TimeAmount.seconds(RefWaiters.lookSeconds)
+        let ticks = loop.scheduleRepeatedTask(initialDelay: look, delay: look) { _ in waiter.wake()
+        }
+        defer {
+            end.cancel()
+            ticks.cancel()
+        }
+        while true {
+            let entry = try await blocking { try repository.ref(name, domain: domain) }
+            guard (entry?.sequence ?? 0) == after, await waiter.next() else { return entry }
         }
     }
 }
@@ -129,12 +156,13 @@ extension Door {
                     return try repository.blobRecords(list.digests, domain: domain)
                 })
         case .moveRef(let name):
-            return Door.message(
-                try await blocking {
-                    var update = try Door.decode(RefUpdate.self, body)
-                    update.provenance.subject = rights.subject
-                    return try repository.setRef(name, update, domain: domain)
-                })
+            let entry = try await blocking {
+                var update = try Door.decode(RefUpdate.self, body)
+                update.provenance.subject = rights.subject
+                return try repository.setRef(name, update, domain: domain)
+            }
+            waiters.moved(name)
+            return Door.message(entry)
         case .removeRef(let name):
             try await blocking {
                 var update = try Door.decode(RefUpdate.self, body)
@@ -142,6 +170,7 @@ extension Door {
                 try repository.removeRef(
                     name, update.precondition, update.provenance, domain: domain)
             }
+            waiters.moved(name)
             return Response(status: .noContent)
         case .createToken:
             return Door.message(
@@ -168,9 +197,11 @@ extension Door {
             }
             try rights.require(.write, request.ref)
             request.provenance.subject = rights.subject
-            return try blamingRecords(records) {
+            let response = try blamingRecords(records) {
                 try repository.commit(request, records: records, trusted: false, domain: domain)
             }
+            if response.outcome == .done { waiters.moved(request.ref) }
+            return response
         }
         return Door.message(response, status: response.outcome == .conflict ? .conflict : .ok)
     }

@@ -61,6 +61,7 @@ package struct Door: HTTPResponder {
     let bodies: MemoryGate
     let answers: MemoryGate
     let openAnswers = OpenAnswers()
+    let waiters = RefWaiters()
     let buffers = BufferPool()
     let domain = Domain.standard
 
@@ -80,6 +81,9 @@ package struct Door: HTTPResponder {
         bodies = MemoryGate(bytes: bodyBytes, reserve: limits.requestBytes)
         answers = MemoryGate(bytes: limits.answerBytes)
     }
+
+    /// Answers the requests that wait for a ref to move, and lets none wait any more.
+    package func endWaiting() { waiters.close() }
 
     package func respond(to request: Request, context: Context) async throws -> Response {
         let start = ContinuousClock.now

@@ -82,7 +82,9 @@ package enum Server {
                 onReady($0)
             }
             var settings = ServiceGroupConfiguration(
-                services: [application], gracefulShutdownSignals: signals, logger: logger)
+                // Ended in the order from the last to the first.
+                services: [application, WaitingRequests(door: door)],
+                gracefulShutdownSignals: signals, logger: logger)
             settings.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
             return RunningServer(
                 configuration, RunningServer.Store(repository: repository, use: use), pool,
@@ -171,5 +173,15 @@ package enum Server {
                 hint: "both are PEM files; the key must belong to the certificate", cause: error,
                 path: certificatePath)
         }
+    }
+}
+
+/// Lets requests that wait for a ref go once the server is to end, so that it need not wait for them.
+private struct WaitingRequests: Service {
+    let door: Door
+
+    func run() async throws {
+        try await gracefulShutdown()
+        door.endWaiting()
     }
 }

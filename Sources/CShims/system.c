@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@
 #if defined(__linux__)
 #include <linux/fs.h>
 #include <linux/openat2.h>
+#include <sys/inotify.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 
 int cas_clone_file(int destination, int source) { return ioctl(destination, FICLONE, source); }
@@ -45,10 +49,49 @@ long cas_getdents(int descriptor, void *buffer, size_t capacity) {
 }
 
 int cas_sync_file_system(int descriptor) { return syncfs(descriptor); }
+
+int cas_events_open(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
+
+int cas_events_watch(int descriptor, const char *path, uint32_t mask) {
+    return inotify_add_watch(descriptor, path, mask);
+}
+
+int cas_events_unwatch(int descriptor, int watch) { return inotify_rm_watch(descriptor, watch); }
+
+int cas_file_system_type(int descriptor, uint64_t *type) {
+    struct statfs status;
+    if (fstatfs(descriptor, &status) != 0) return -1;
+    *type = (uint64_t)status.f_type & 0xffffffffu;
+    return 0;
+}
 #endif
 
 int cas_open_at(int directory, const char *path, int flags, unsigned int mode) {
     return openat(directory, path, flags, mode);
+}
+
+extern char **environ;
+
+int cas_spawn(int *process, const char *directory, char *const arguments[]) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    pid_t identifier = 0;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addchdir_np(&actions, directory);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int status = posix_spawnp(&identifier, arguments[0], &actions, &attributes, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    *process = (int)identifier;
+    return status;
 }
 
 struct thread_start {

@@ -41,6 +41,7 @@ struct CASCommand: ParsableCommand {
                 name: "Deliver",
                 subcommands: [
                     RenderCommand.self, InjectCommand.self, SubmitCommand.self, RunsCommand.self,
+                    PublishCommand.self, WatchCommand.self, WarmCommand.self,
                     KubernetesCommand.self,
                 ]),
             CommandGroup(

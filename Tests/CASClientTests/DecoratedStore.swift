@@ -14,6 +14,11 @@ final class DecoratedStore: StoreConnection {
     /// Changes what a plan is asked for.
     let onPlan = Mutex<(@Sendable (PlanRequest) -> PlanRequest)?>(nil)
 
+    /// Runs before a ref is looked up.
+    let onRef = Mutex<(@Sendable () throws -> Void)?>(nil)
+    /// Runs before anything else is read.
+    let onRead = Mutex<(@Sendable () throws -> Void)?>(nil)
+
     init(_ base: any StoreConnection) { self.base = base }
 
     /// How often single blobs were asked for.
@@ -35,23 +40,31 @@ final class DecoratedStore: StoreConnection {
     }
     func abandon(push: Identifier) throws { try base.abandon(push: push) }
     func plan(_ request: PlanRequest) throws -> PlanResponse {
-        try base.plan(onPlan.withLock { $0 }?(request) ?? request)
+        try onRead.withLock { $0 }?()
+        return try base.plan(onPlan.withLock { $0 }?(request) ?? request)
     }
     func readTree(plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
+        try onRead.withLock { $0 }?()
         try base.readTree(plan: plan, sink)
     }
     func readData(
         plan: String, share: Int, of count: Int, _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
+        try onRead.withLock { $0 }?()
         try base.readData(plan: plan, share: share, of: count, sink)
     }
     func readBlobs(_ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
         blobReads.add(1, ordering: .relaxed)
+        try onRead.withLock { $0 }?()
         try base.readBlobs(digests, sink)
     }
-    func ref(_ name: RefName) throws -> RefEntry? { try base.ref(name) }
+    func ref(_ name: RefName) throws -> RefEntry? {
+        try onRef.withLock { $0 }?()
+        return try base.ref(name)
+    }
     func refs(prefix: String, after: String, limit: Int) throws -> RefPage {
-        try base.refs(prefix: prefix, after: after, limit: limit)
+        try onRead.withLock { $0 }?()
+        return try base.refs(prefix: prefix, after: after, limit: limit)
     }
     func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage {
         try base.history(name, before: before, limit: limit)

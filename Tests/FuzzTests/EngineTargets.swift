@@ -18,7 +18,7 @@ extension FuzzTarget {
 
 /// Decoders above the foundations: files of the client's machine, ignore rules, requests.
 enum EngineTargets {
-    static let all: [FuzzTarget] = files + ignoring + requests
+    static let all: [FuzzTarget] = files + ignoring + requests + events
 
     // MARK: - Files that only this machine writes
 
@@ -133,6 +133,19 @@ enum EngineTargets {
                     }
                 }
             }
+        }
+    ]
+
+    // MARK: - What the kernel tells
+
+    private static let events: [FuzzTarget] = [
+        FuzzTarget(
+            "directory-events", [[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0x61, 0, 0, 0]]
+        ) { bytes in
+            let events = try bytes.withUnsafeBytes { try FileEvent.decode($0) }
+            try require(events.count * 16 <= bytes.count, "more events than there is room for")
+            try require(
+                events.allSatisfy { !$0.name.contains(0) }, "a name with a NUL in \(events)")
         }
     ]
 

@@ -6,32 +6,6 @@ import Testing
 
 /// Disks that are full, at either end: real ones, a few MiB of memory each.
 @Suite struct FullDiskTests {
-    /// A small file system below a world's root.
-    private final class SmallDisk {
-        let path: String
-
-        init(_ path: String, megabytes: Int) throws {
-            self.path = path
-            try DiskFileSystem().createDirectory(path)
-            let code = mount("none", path, "tmpfs", 0, "size=\(megabytes)m")
-            guard code == 0 else {
-                throw CASError(
-                    .failedPrecondition,
-                    "a small disk can not be mounted, as root can: \(String(cString: strerror(errno)))"
-                )
-            }
-        }
-
-        deinit { umount2(path, Int32(MNT_DETACH)) }
-
-        func grow(megabytes: Int) throws {
-            let flags = UInt(MS_REMOUNT)
-            guard mount("none", path, "tmpfs", flags, "size=\(megabytes)m") == 0 else {
-                throw failure(Array(path.utf8))
-            }
-        }
-    }
-
     private func expectNoSpace(_ result: ProcessWorld.Result) {
         #expect(result.status == 1)
         #expect(result.output.isEmpty)
@@ -47,7 +21,7 @@ import Testing
     ) async throws {
         try await onThread {
             let world = try ProcessWorld()
-            let disk = try SmallDisk(world.path("store"), megabytes: 9)
+            let disk = try SmallDisk(world.path("store"), kilobytes: 9 << 10)
             if road == .server { try world.startServer() }
             let store = road == .server ? world.server : world.local
             let workspace = try SmallWorkspace(world.path("work"), seed: 1)
@@ -62,7 +36,7 @@ import Testing
             expectNoSpace(try world.run(push))
             TreeModel.expect(try world.fetched("p", store), workspace.model, "what was there")
             #expect(try world.history("q", store).isEmpty)
-            try disk.grow(megabytes: 80)
+            try disk.grow(kilobytes: 80 << 10)
             try world.succeed(push)
             TreeModel.expect(try world.fetched("q", store, into: "q"), more, "with room")
             TreeModel.expect(try world.fetched("p", store), workspace.model, "still there")
@@ -75,10 +49,10 @@ import Testing
             let world = try ProcessWorld()
             let workspace = try SmallWorkspace(world.path("work"), seed: 1)
             try world.succeed(["push", workspace.directory, "--to", "p"] + world.local)
-            let disk = try SmallDisk(world.path("copy"), megabytes: 1)
+            let disk = try SmallDisk(world.path("copy"), kilobytes: 1 << 10)
             let fetch = ["fetch", "p", world.path("copy")] + world.local
             expectNoSpace(try world.run(fetch))
-            try disk.grow(megabytes: 40)
+            try disk.grow(kilobytes: 40 << 10)
             try world.succeed(fetch)
             TreeModel.expect(
                 try TreeModel(reading: world.path("copy")), workspace.model, "with room")

@@ -79,7 +79,7 @@ final class DirectoryInspector {
         }
         guard status.kind == .regular else {
             if try isReplaceable(file.name, status, subject, &found) {
-                found.needed.append(position)
+                found.replace(position)
             }
             return
         }
@@ -88,7 +88,7 @@ final class DirectoryInspector {
             if known.node.digest == file.digest {
                 keep(position, status, subject, &found)
             } else {
-                found.needed.append(position)
+                found.replace(position)
             }
             return
         }
@@ -96,17 +96,17 @@ final class DirectoryInspector {
         if content == file.digest {
             keep(position, status, subject, &found)
         } else if let content, subject.history.wrote(file.name, content) {
-            found.needed.append(position)
+            found.replace(position)
         } else if let begun = subject.history.begun(file.name), status.size < begun.size {
             // Looks like half a file of the interrupted restore: the writer makes sure.
-            found.needed.append(position)
+            found.replace(position)
             found.halves.append(position)
         } else {
             found.conflict(
                 PathBytes.join(subject.node.path, file.name.bytes),
                 known == nil ? "not from an earlier fetch" : "changed since it was fetched",
                 restore.options)
-            if restore.options.force { found.needed.append(position) }
+            if restore.options.force { found.replace(position) }
         }
     }
 
@@ -121,7 +121,7 @@ final class DirectoryInspector {
             found.marks.append((position, restore.mark(status)))
         } else if status.links > 1 {
             // Another name of the file, in a cache or of the user's, must not change with it.
-            found.needed.append(position)
+            found.replace(position)
         } else {
             found.mends.append(Mend(file: position, status: status))
         }

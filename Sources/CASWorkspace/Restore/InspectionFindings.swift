@@ -38,6 +38,8 @@ enum DirectoryFinding: Sendable, Equatable {
 struct DirectoryFindings {
     var directory = DirectoryFinding.absent
     var needed: [Int] = []
+    /// Those of them that take the place of something.
+    var replaced: [Int] = []
     var links: [Int] = []
     var linkTimes: [Int] = []
     var mends: [Mend] = []
@@ -46,6 +48,12 @@ struct DirectoryFindings {
     var conflicts: [Conflict] = []
     var removals: [Removal] = []
     var hasWrongAttributes = false
+
+    /// Notes that a file takes the place of what is there.
+    mutating func replace(_ position: Int) {
+        needed.append(position)
+        replaced.append(position)
+    }
 
     mutating func conflict(_ path: [UInt8], _ reason: String, _ options: RestoreOptions) {
         conflicts.append(Conflict(path: path, reason: reason))
@@ -56,6 +64,7 @@ struct DirectoryFindings {
 /// What the whole destination needs.
 struct InspectionFindings: Sendable {
     var needed: [Restore.Place] = []
+    var replaced: Set<Restore.Place> = []
     var links: [(directory: Int, positions: [Int])] = []
     var linkTimes: [(directory: Int, positions: [Int])] = []
     var mends: [(directory: Int, mends: [Mend])] = []
@@ -72,6 +81,9 @@ struct InspectionFindings: Sendable {
     mutating func merge(_ found: DirectoryFindings, _ index: Int, parent: Int) {
         directories[index] = found.directory
         needed += found.needed.map { Restore.Place(directory: index, file: $0) }
+        for file in found.replaced {
+            replaced.insert(Restore.Place(directory: index, file: file))
+        }
         for half in found.halves { halves.insert(Restore.Place(directory: index, file: half)) }
         marks += found.marks.map { (Restore.Place(directory: index, file: $0.file), $0.mark) }
         if !found.links.isEmpty { links.append((index, found.links)) }

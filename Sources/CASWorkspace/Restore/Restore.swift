@@ -36,6 +36,12 @@ package final class Restore: Sendable {
     struct Work {
         var marks: [[RestoreState.Mark?]] = []
         var needed: [Digest: [Place]] = [:]
+        /// What takes the place of files that are there, once all new ones are.
+        var replacements: [Digest: [Place]] = [:]
+        /// Links to be made then.
+        var links: [(directory: Int, positions: [Int])] = []
+        /// What goes when all else is done.
+        var removals: [Removal] = []
         /// Places where a file of an interrupted restore may stand, or one of the user's.
         var halves: Set<Place> = []
         var touched: Set<Int> = []
@@ -96,10 +102,30 @@ package final class Restore: Sendable {
                 work.needed[digest, default: []].append(place)
             }
             work.halves = findings.halves
+            if options.isGentle {
+                let replaced = findings.replaced
+                work.replacements = work.needed.filter { $0.value.allSatisfy(replaced.contains) }
+                for digest in work.replacements.keys { work.needed[digest] = nil }
+                work.links = findings.links
+            }
             work.summary.files = layout.nodes.reduce(0) { $0 + $1.directory.files.count }
             work.summary.kept =
                 findings.marks.count + findings.mends.reduce(0) { $0 + $1.mends.count }
         }
+        try makeEmptyFiles()
+        try takeFromCache()
+        return plan()
+    }
+
+    /// With `isGentle`, once all new files are there: makes links, and says what the changed files need.
+    package func prepareReplacements() throws -> RestorePlan {
+        let links = work.withLock { work in
+            work.needed.merge(work.replacements) { $0 + $1 }
+            work.replacements = [:]
+            defer { work.links = [] }
+            return work.links
+        }
+        try makeLinks(links)
         try makeEmptyFiles()
         try takeFromCache()
         return plan()
@@ -233,7 +259,7 @@ package final class Restore: Sendable {
     }
 
     private func takeFromCache() throws {
-        guard let cache else { return }
+        guard cache != nil || options.older != nil else { return }
         let wanted = work.withLock { work in
             work.needed.map { (digest: $0.key, first: $0.value[0]) }
         }.sorted { ($0.first.directory, $0.first.file) < ($1.first.directory, $1.first.file) }
@@ -243,10 +269,17 @@ package final class Restore: Sendable {
             while let index = found.take() {
                 let digest = wanted[index].digest
                 let places = self.places(digest)
-                let rest = try cache.restore(digest, places, writer)
+                var rest = places
+                if let older = self.options.older {
+                    rest = try older.restore(digest, rest, writer)
+                }
+                if let cache = self.cache, !rest.isEmpty {
+                    rest = try cache.restore(digest, rest, writer)
+                }
+                let left = rest
                 self.work.withLock { work in
-                    work.needed[digest] = rest.isEmpty ? nil : rest
-                    work.summary.cached += places.count - rest.count
+                    work.needed[digest] = left.isEmpty ? nil : left
+                    work.summary.cached += places.count - left.count
                 }
             }
             writer.flush()
@@ -259,12 +292,42 @@ package final class Restore: Sendable {
     ///
     /// Throws `dataLoss` if a file did not come.
     package func finish() throws -> RestoreSummary {
-        let missing = work.withLock { $0.needed }
+        try complete()
+        let marks = work.withLock { $0.marks.map { $0.map { $0 ?? .none } } }
+        let bytes = RestoreState.encode(
+            snapshotDigest, snapshot, messages: layout.messages(contents), marks: marks)
+        try Destination.write(bytes, "state", in: stateDirectory, temporaries)
+        try stateDirectory.removeFile(Array("next".utf8))
+        try cache?.evict(limit: options.cacheLimit)
+        return work.withLock { $0.summary }
+    }
+
+    /// The same for a version that is published: the state is the caller's to keep elsewhere.
+    ///
+    /// Each file is looked at once more, as further names change how the others of a file look.
+    package func finishVersion() throws -> (summary: RestoreSummary, state: [UInt8]) {
+        try complete()
+        let marks = try layout.nodes.indices.map { index in
+            let directory = try handle(index)
+            return try layout.nodes[index].directory.files.map { file in
+                try directory.status(file.name.bytes).map { RestoreState.Mark($0) } ?? .none
+            }
+        }
+        let bytes = RestoreState.encode(
+            snapshotDigest, snapshot, messages: layout.messages(contents), marks: marks)
+        try cache?.evict(limit: options.cacheLimit)
+        return (work.withLock { $0.summary }, bytes)
+    }
+
+    /// Makes sure that all files came, removes what is no longer wanted, and sets directories right.
+    private func complete() throws {
+        let missing = work.withLock { $0.needed.merging($0.replacements) { $0 + $1 } }
         if let (digest, places) = missing.first {
             throw CASError(
                 .dataLoss, "the store did not send \(missing.count) of the files", digest: digest,
                 path: places.first.map { text($0) })
         }
+        try remove(work.withLock { $0.removals })
         let touched = work.withLock { $0.touched }
         for index in touched.sorted().reversed() {
             do {
@@ -274,13 +337,6 @@ package final class Restore: Sendable {
                 // we may write in it, its mode and time are its owner's.
             }
         }
-        let marks = work.withLock { $0.marks.map { $0.map { $0 ?? .none } } }
-        let bytes = RestoreState.encode(
-            snapshotDigest, snapshot, messages: layout.messages(contents), marks: marks)
-        try Destination.write(bytes, "state", in: stateDirectory, temporaries)
-        try stateDirectory.removeFile(Array("next".utf8))
-        try cache?.evict(limit: options.cacheLimit)
-        return work.withLock { $0.summary }
     }
 
     private func setDirectoryAttributes(_ index: Int) throws {
@@ -298,10 +354,11 @@ package final class Restore: Sendable {
     func directoryAttributes(
         _ node: RestoreLayout.Node
     ) -> (permissions: UInt16, modified: Timestamp) {
+        let sealed: UInt16? = options.isSealed ? 0o555 : nil
         guard !options.reproducible, let attributes = node.attributes else {
-            return (0o755, DerivedTime.of(node.digest))
+            return (sealed ?? 0o755, DerivedTime.of(node.digest))
         }
-        return (attributes.own.permissions, attributes.own.modified)
+        return (sealed ?? attributes.own.permissions, attributes.own.modified)
     }
 
     /// The time of a link.

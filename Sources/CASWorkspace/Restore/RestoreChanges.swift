@@ -7,13 +7,35 @@ import Synchronization
 extension Restore {
     /// Removes what is no longer wanted, makes directories and links, and sets modes and times right.
     func change(_ findings: InspectionFindings) throws {
-        try remove(findings.removals)
+        let later = options.isGentle ? findings.removals.filter { !isInTheWay($0.path) } : []
+        work.withLock { $0.removals = later }
+        try remove(
+            options.isGentle ? findings.removals.filter { isInTheWay($0.path) } : findings.removals)
         try makeDirectories(findings)
-        try makeLinks(findings)
+        // Links to what comes only now are made after it.
+        if !options.isGentle { try makeLinks(findings.links) }
         try mend(findings)
     }
 
-    private func remove(_ removals: [Removal]) throws {
+    /// Whether something of the new tree stands at a path or at one above it, other than a directory that
+    /// it lies in.
+    private func isInTheWay(_ path: [UInt8]) -> Bool {
+        if layout.byPath[path] != nil { return true }
+        var name = PathBytes.name(path)
+        var parent = PathBytes.parent(path)
+        while true {
+            if let index = layout.byPath[parent] {
+                let directory = layout.nodes[index].directory
+                return directory.files.contains { $0.name.bytes == name }
+                    || directory.symlinks.contains { $0.name.bytes == name }
+            }
+            guard !parent.isEmpty else { return false }
+            name = PathBytes.name(parent)
+            parent = PathBytes.parent(parent)
+        }
+    }
+
+    func remove(_ removals: [Removal]) throws {
         // Deepest first, so that directories are empty when their turn comes.
         for removal in removals.sorted(by: { $0.path.count > $1.path.count }) {
             let parent = try root.open(beneath: PathBytes.parent(removal.path))
@@ -60,15 +82,17 @@ extension Restore {
         for index in findings.wrongAttributes { touch(index) }
     }
 
-    private func makeLinks(_ findings: InspectionFindings) throws {
-        for (index, positions) in findings.links {
+    func makeLinks(_ links: [(directory: Int, positions: [Int])]) throws {
+        for (index, positions) in links {
             let node = layout.nodes[index]
             let parent = try handle(index)
             for position in positions {
                 let link = node.directory.symlinks[position]
-                try parent.removeFile(link.name.bytes)
-                try parent.createSymlink(link.name.bytes, target: link.target)
-                try parent.setModified(link.name.bytes, linkModified(node, position))
+                // By rename, so that there is always one of them.
+                let temporary = Array("\(Identifier.random())".utf8)
+                try temporaries.createSymlink(temporary, target: link.target)
+                try temporaries.setModified(temporary, linkModified(node, position))
+                try temporaries.rename(temporary, to: parent, link.name.bytes)
             }
             touch(index)
         }

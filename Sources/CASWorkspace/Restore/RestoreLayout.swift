@@ -83,6 +83,7 @@ struct RestoreLayout: Sendable {
                 modified: DerivedTime.of(file.digest))
         }
         if options.link { wanted.permissions &= 0o555 }
+        if options.isSealed { wanted.permissions = file.isExecutable ? 0o555 : 0o444 }
         return wanted
     }
 }

@@ -14,6 +14,13 @@ package struct RestoreOptions: Sendable {
     package var cacheLimit: UInt64 = 20 << 30
     /// Whether files are hard links into the cache, and read-only.
     package var link = false
+    /// Whether somebody works in the destination meanwhile: new files come first, changed ones take the place
+    /// of what was there by rename, and what is no longer wanted goes last.
+    package var isGentle = false
+    /// Whether files and directories are without write bits and readable by everybody, as published ones are.
+    package var isSealed = false
+    /// Versions to take files from; nil for none.
+    package var older: OlderVersions?
     /// Threads.
     package var workers: Int
     /// Limits on what is accepted.

@@ -42,6 +42,7 @@ final class DirectoryScanner {
             directory.permissions = status.permissions
             directory.modified = status.modified
             directory.device = status.device
+            try scan.onDirectory?(handle)
             try list(handle)
             return try look(directory, handle, scope)
         } catch let error as CASError where error.code == .notFound && directory.parent != nil {

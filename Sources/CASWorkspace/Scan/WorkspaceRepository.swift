@@ -9,7 +9,7 @@ struct WorkspaceRepository {
     /// What stands behind `.git`; nil where there is no repository.
     let gitDirectory: String?
     /// Where a linked work tree shares its configuration.
-    private let commonDirectory: String?
+    let commonDirectory: String?
     /// The pushed directory below the root: names, outermost first.
     let components: [[UInt8]]
 

@@ -1,5 +1,5 @@
 package import CASCore
-import CASFileSystem
+package import CASFileSystem
 import CASTree
 import Synchronization
 
@@ -17,6 +17,8 @@ package struct ScanOptions: Sendable {
     package var useDefaults: Bool
     /// What a tree may hold.
     package var limits: Limits
+    /// Called with each directory of the tree before it is listed, on the scan's threads.
+    package var onDirectory: (@Sendable (DirectoryHandle) throws -> Void)?
 
     /// Options with their defaults: as many threads as processors, at most eight.
     package init(
@@ -55,7 +57,7 @@ package enum WorkspaceScan {
         let tracked = TrackedPaths(gitDirectory: repository.gitDirectory)
         let scan = ScanState(
             root: handle, base: repository.base, tracked: tracked, cache: cache,
-            limits: options.limits)
+            limits: options.limits, onDirectory: options.onDirectory)
         let top = ScannedDirectory(
             parent: nil, index: 0, name: [], state: .whole, scope: try repository.scope(rules),
             cacheOffset: cache?.rootOffset)
@@ -93,14 +95,16 @@ final class ScanState: Sendable {
     let base: [UInt8]
     let tracked: TrackedPaths
     let cache: StatCache?
+    let onDirectory: (@Sendable (DirectoryHandle) throws -> Void)?
     private let limits: Limits
     private let directories = Mutex<[ScannedDirectory]>([])
     private let entries = Atomic<UInt64>(0)
 
     init(
         root: DirectoryHandle, base: [UInt8], tracked: TrackedPaths, cache: StatCache?,
-        limits: Limits
+        limits: Limits, onDirectory: (@Sendable (DirectoryHandle) throws -> Void)?
     ) {
+        self.onDirectory = onDirectory
         handles = HandleCache(root: root)
         self.tracked = tracked
         self.base = base

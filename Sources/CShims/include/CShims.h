@@ -32,6 +32,19 @@ int cas_sync_file_system(int descriptor);
 /// Variadic calls of the C library under fixed signatures.
 int cas_open_at(int directory, const char *path, int flags, unsigned int mode);
 
+/// A descriptor that tells of changes in directories (inotify(7)), closed on exec and never waiting. Descriptor, or -1.
+int cas_events_open(void);
+/// Watches the directory at `path` for what `mask` says. The number of the watch, or -1 with errno.
+int cas_events_watch(int descriptor, const char *path, uint32_t mask);
+/// Ends a watch. 0, or -1 with errno.
+int cas_events_unwatch(int descriptor, int watch);
+
+/// The type of the file system that holds `descriptor`, as statfs(2) names it. 0, or -1 with errno.
+int cas_file_system_type(int descriptor, uint64_t *type);
+
+/// Starts a program in a directory, in a process group of its own, with default signals and an empty input. 0, or an error number.
+int cas_spawn(int *process, const char *directory, char *const arguments[]);
+
 /// Starts a joinable thread with a stack of `stack_bytes`; `name` is cut to what the kernel keeps. 0, or an error number.
 int cas_thread_start(uint64_t *thread, size_t stack_bytes, const char *name, void (*body)(void *), void *context);
 

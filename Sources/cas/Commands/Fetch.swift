@@ -3,26 +3,44 @@ import CASClient
 import CASCore
 import CASFileSystem
 
-/// `cas fetch [REF] DEST`.
+/// `cas fetch [REF] DEST`, `cas fetch --follow [REF] DEST [-- COMMAND]`.
 struct FetchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "fetch",
         abstract: "Bring a snapshot into a directory, or update it there.",
-        usage: "cas fetch [OPTIONS] [REF] DEST",
+        usage: """
+            cas fetch [OPTIONS] [REF] DEST
+            cas fetch --follow [OPTIONS] [REF] DEST [-- COMMAND [ARGUMENT …]]
+            """,
         discussion: """
             Every file is verified before it gets its name. A directory that was fetched before is updated \
             in place: files that you changed or added are never touched; where they are in the way the \
             fetch stops and names them. Without REF the ref is CAS_REF.
+
+            With --follow it stays and brings every move of the ref: new files first, changed ones at once \
+            each, what is gone last; files that you changed are named and kept. COMMAND is started in DEST \
+            and started anew after each update (SIGTERM, ten seconds later SIGKILL); signals are passed on \
+            to it, and its exit status is that of cas.
 
             EXAMPLES:
               cas fetch team/project /work
               CAS_REF=team/project cas fetch /work
               cas fetch team/project@sha256:… /work --cache /var/cache/cas
               cas fetch team/project /work --force    overwrite changed files, and say which
+              cas fetch --follow team/project:dev /work -- python serve.py
             """)
 
-    @Argument(help: ArgumentHelp("A ref or digest, and the directory.", valueName: "ref dest"))
-    var arguments: [String] = []
+    @Argument(help: ArgumentHelp("A ref or digest; without DEST, the directory.", valueName: "ref"))
+    var first: String?
+
+    @Argument(help: ArgumentHelp("The directory.", valueName: "dest"))
+    var second: String?
+
+    @Argument(parsing: .postTerminator, help: "With --follow: the command to run in DEST.")
+    var command: [String] = []
+
+    @Flag(help: "Stay, and keep the directory as the ref says.")
+    var follow = false
 
     @Flag(help: "Overwrite files that were changed or are in the way, and say which.")
     var force = false
@@ -38,22 +56,38 @@ struct FetchCommand: ParsableCommand {
     @OptionGroup var output: OutputFlags
 
     func validate() throws {
-        guard (1...2).contains(arguments.count) else {
+        guard first != nil else {
             throw ValidationError("give REF and DEST, or DEST alone with CAS_REF set")
+        }
+        if follow, force {
+            throw ValidationError(
+                "--follow and --force exclude each other: what you changed is kept")
+        }
+        if follow, output.json { throw ValidationError("--follow and --json exclude each other") }
+        if !follow, !command.isEmpty {
+            throw ValidationError("a command needs --follow, or cas run --dir DEST REF -- COMMAND")
         }
         if force, keep { throw ValidationError("--force and --keep exclude each other") }
     }
 
     func run() throws {
         let settings = try Settings.load()
-        let destination = arguments[arguments.count - 1]
-        guard let text = arguments.count == 2 ? arguments[0] : settings.reference?.value else {
+        guard let destination = second ?? first,
+            let text = second == nil ? settings.reference?.value : first
+        else {
             throw ValidationError("no REF is given, and CAS_REF is not set")
         }
         let wanted = try Arguments.reference(text)
         try storeFlags.withStore(host: wanted.host, isPatient: true, settings: settings) { store in
             let path = try StoreChoice.absolute(destination)
             let cache = try cacheFlags.resolve(settings)
+            if follow {
+                let request = FetchRequest(
+                    want: wanted.path, shown: text, destination: path, force: false, keep: true,
+                    reproducible: reproducible, cache: cache)
+                return try FollowRun(request, try Arguments.refName(wanted), command: command)
+                    .run(store)
+            }
             let result = try Runs.resolving(wanted, store.connection) { reference in
                 var request = FetchRequest(
                     want: reference.path, shown: text, destination: path, force: force,

@@ -39,7 +39,7 @@ struct LoginCommand: ParsableCommand {
         let token = try TokenSource.check(try readToken(address), tokenFile ?? "the input")
         let tokens = TokenSource(fixed: token)
         let store = try RemoteAccess.open(
-            address, tokens: tokens, settings: settings, isPatient: false)
+            address, tokens: tokens, settings: settings, patience: .brief)
         let description = try store.describe()
         try store.close()
         var credentials = try Credentials(path: settings.directories.credentialsFile)

@@ -10,6 +10,7 @@ struct PushCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "push",
         abstract: "Push a directory to a ref; only what is new is sent.",
+        usage: "cas push [OPTIONS] [DIR] [--to REF]",
         discussion: """
             Prints NAME@sha256:… of the snapshot. .gitignore files count as they do for git; .casignore \
             files, --exclude and --include are stronger, in this order. Without --to the ref is the \

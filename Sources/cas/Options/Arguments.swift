@@ -47,12 +47,28 @@ enum Arguments {
         return digest
     }
 
-    /// A time from now on: `90m`, `12h`, `30d`.
+    /// A time from now on: `45s`, `90m`, `12h`, `30d`.
     static func duration(_ text: String) throws -> Int64 {
-        let units: [Character: Int64] = ["m": 60, "h": 3600, "d": 86_400]
-        guard let unit = text.last.flatMap({ units[$0] }), let count = Int64(text.dropLast()),
-            count > 0, count < 1_000_000
-        else { throw ValidationError("'\(text)' is no duration; write 90m, 12h or 30d") }
+        guard let seconds = seconds(text), seconds > 0 else {
+            throw ValidationError("'\(text)' is no duration; write 45s, 90m, 12h or 30d")
+        }
+        return seconds
+    }
+
+    /// How long to wait for a server: a duration, or `0s` for not at all.
+    static func wait(_ text: String, from origin: String = "") throws -> Int64 {
+        guard let seconds = seconds(text) else {
+            throw ValidationError("\(origin)'\(text)' is no duration; write 0s, 45s, 10m or 1h")
+        }
+        return seconds
+    }
+
+    private static func seconds(_ text: String) -> Int64? {
+        let units: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+        let digits = text.dropLast()
+        guard let unit = text.last.flatMap({ units[$0] }), let count = Int64(digits),
+            digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), count < 1_000_000
+        else { return nil }
         return count * unit
     }
 

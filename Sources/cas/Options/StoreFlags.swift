@@ -8,7 +8,14 @@ struct StoreFlags: ParsableArguments {
     @Option(help: ArgumentHelp("A store in a directory of this machine.", valueName: "dir"))
     var store: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "How long to wait for a server that is away (CAS_WAIT; 30s where commands wait).",
+            valueName: "duration"))
+    var wait: String?
+
     func validate() throws {
+        if let wait { _ = try Arguments.wait(wait) }
         if server != nil, store != nil {
             throw ValidationError("--server and --store exclude each other")
         }

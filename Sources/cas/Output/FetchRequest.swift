@@ -19,9 +19,8 @@ struct FetchRequest {
     /// The name that stood before a digest.
     var name: String?
 
-    /// Fetches, shows the progress, and says what happened on standard error.
-    func run(_ store: StoreAccess) throws -> FetchReport {
-        Interruption.leaves(.fetch)
+    /// The same as the engine wants it.
+    var options: FetchOptions {
         var options = FetchOptions(
             want: want, destination: destination, workers: WorkerGroup.processorCount)
         options.restore.force = force
@@ -30,6 +29,12 @@ struct FetchRequest {
         options.restore.cacheDirectory = cache.directory
         options.restore.cacheLimit = cache.limit
         options.restore.link = cache.link
+        return options
+    }
+
+    /// Fetches, shows the progress, and says what happened on standard error.
+    func run(_ store: StoreAccess) throws -> FetchReport {
+        Interruption.leaves(.fetch)
         let counters = ProgressCounters()
         let start = SystemClock().monotonicNanoseconds()
         let title = "fetching \(shown) from \(store.choice.text) into \(destination)"
@@ -60,8 +65,16 @@ struct FetchReport {
         return (summary.plan.ref?.name ?? name).map { "\($0)@\(digest)" } ?? digest.description
     }
 
-    /// Writes the summary on standard error.
-    func writeNotes() {
+    /// What changed, in one line.
+    var shortLine: String {
+        let restore = summary.restore
+        return "\(SystemClock().now().iso8601) \(destination): "
+            + "\(counted(restore.written, "file")) written, \(grouped(restore.removed)) removed in "
+            + duration(nanoseconds: nanoseconds)
+    }
+
+    /// Writes the summary on standard error; files of the user's are named with `isListing`.
+    func writeNotes(isListing: Bool = true) {
         let restore = summary.restore
         Console.note(
             "\(destination): \(counted(restore.files, "file")), \(ByteCount.text(summary.bytes)) in "
@@ -74,6 +87,7 @@ struct FetchReport {
         if restore.removed > 0 { parts.append("\(grouped(restore.removed)) removed") }
         parts.append("\(ByteCount.text(summary.receivedBytes)) received")
         Console.note(parts.joined(separator: ", "))
+        guard isListing else { return }
         list(
             isManaged
                 ? "restored, since they were changed or added in the directory of cas run:"

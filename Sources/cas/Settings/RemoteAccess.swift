@@ -13,19 +13,16 @@ extension ProxyAddress {
 /// Makes the connection to a server out of the settings.
 enum RemoteAccess {
     static func open(
-        _ address: ServerAddress, tokens: TokenSource, settings: Settings, isPatient: Bool
+        _ address: ServerAddress, tokens: TokenSource, settings: Settings, patience: Patience
     ) throws -> any StoreConnection {
         // Asked once now, so that a token file that is not there is named before anything is sent.
         _ = try tokens.token()
         var access = ServerAccess(address: address.url) { try tokens.token() }
         access.certificatesPath = settings.authorityFile?.value
         access.proxy = try ProxyAddress.choose(for: address, settings.environment)?.value.server
-        return RetryingStore(
-            try RemoteStore(access),
-            attempts: isPatient ? RetryingStore.patientAttempts : RetryingStore.briefAttempts
-        ) { error in
-            guard isPatient else { return }
-            Console.note("\(printable(error.message)); trying again for half a minute")
+        return RetryingStore(try RemoteStore(access), patience: patience) { error in
+            guard case .seconds(let seconds) = patience else { return }
+            Console.note("\(printable(error.message)); trying again for up to \(seconds) s")
         }
     }
 }

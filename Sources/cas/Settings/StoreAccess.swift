@@ -19,7 +19,7 @@ struct StoreAccess {
 extension StoreFlags {
     /// Opens the store that flags, reference and settings name, and closes it after `body`.
     ///
-    /// Who is patient waits half a minute for a server that is started anew, and is told so.
+    /// Who is patient waits for a server that is started anew, and is told so.
     /// With `create`, a local store is made where there is none; a dry run makes none and sees an empty one.
     func withStore<Result>(
         host: String? = nil, create: Bool = false, isDryRun: Bool = false,
@@ -51,7 +51,8 @@ extension StoreFlags {
             let tokens = try TokenSource(for: address, settings: settings)
             do {
                 let store = try RemoteAccess.open(
-                    address, tokens: tokens, settings: settings, isPatient: isPatient)
+                    address, tokens: tokens, settings: settings,
+                    patience: try patience(isPatient, settings))
                 return try StoreFlags.closing(
                     StoreAccess(connection: store, choice: choice, settings: settings), body)
             } catch var error as CASError {
@@ -71,6 +72,15 @@ extension StoreFlags {
                 throw error
             }
         }
+    }
+
+    /// How long to wait for a server: what `--wait` says; for who is patient what CAS_WAIT says, else
+    /// half a minute.
+    private func patience(_ isPatient: Bool, _ settings: Settings) throws -> Patience {
+        if let wait { return .seconds(try Arguments.wait(wait)) }
+        guard isPatient else { return .brief }
+        guard let text = settings.environment["CAS_WAIT"] else { return .standard }
+        return .seconds(try Arguments.wait(text, from: "CAS_WAIT: "))
     }
 
     private static func closing<Result>(
