@@ -13,6 +13,8 @@ import Synchronization
 final class ClientStore: ClientExecutables {
     /// How many are kept, this server's own included.
     static let kept = 8
+    /// A copy is made only where so many times its size is free: data comes before it.
+    private static let room: UInt64 = 16
     private static let pieceBytes = 1 << 20
     private static let temporaryPrefix = "new-"
 
@@ -91,6 +93,13 @@ final class ClientStore: ClientExecutables {
         let folder = try DirectoryHandle(path: directory)
         if let present = try folder.status(name), present.size == current.size {
             return try folder.setModified(name, SystemClock().now())
+        }
+        let free = try DiskFileSystem().freeBytes(directory)
+        guard free / ClientStore.room >= current.size else {
+            throw CASError(
+                .resourceExhausted,
+                "only \(ByteCount.text(free)) are free, too little to keep a copy as well",
+                path: directory)
         }
         let temporary = Array((ClientStore.temporaryPrefix + current.digest.hexadecimal).utf8)
         _ = try folder.removeFile(temporary)

@@ -105,6 +105,9 @@ import Testing
             let now = Date().timeIntervalSince1970
             #expect(try message(["exp": now - 100]).hasPrefix("the token expired at 20"))
             #expect(try message(["exp": nil]).contains("does not say when it expires"))
+            for date in [1e18, -1e18, 4e99] {
+                #expect(try message(["exp": date]).contains("does not say when it expires"))
+            }
             #expect(try message(["exp": "soon"]).contains("does not say when it expires"))
             #expect(try message(["nbf": now + 100]).contains("good from 20"))
             #expect(try message(["iat": now + 100]).contains("good from 20"))
