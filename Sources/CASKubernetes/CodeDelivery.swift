@@ -60,9 +60,10 @@ package struct CodeDelivery: Hashable, Sendable {
     private static let tokenPath = "/var/run/secrets/cas"
     private static let authorityPath = "/var/run/secrets/cas-ca"
 
-    /// Mebibytes that the code's volume may hold: twice the snapshot, since an update has old and new files
-    /// for a moment and programs write beside their code, and a block for each file; rounded up to a power of
-    /// two, at least 1 GiB, so that it changes seldom. Nil where the size is unknown.
+    /// Mebibytes that the code's volume may hold; nil where the size is unknown.
+    ///
+    /// Twice the snapshot, since an update has old and new files for a moment and programs write beside their
+    /// code, and a block for each file; rounded up to a power of two, at least 1 GiB, so that it changes seldom.
     package var volumeMebibytes: UInt64? {
         guard let bytes else { return nil }
         let blocks = entries.multipliedReportingOverflow(by: 4096)
