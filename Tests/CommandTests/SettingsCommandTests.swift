@@ -144,6 +144,7 @@ import Testing
     @Test(arguments: [
         "push", "fetch", "run", "status", "ls", "cat", "log", "diff", "tag", "verify",
         "rm", "serve", "login", "config", "doctor", "usage", "rebuild-index", "token",
+        "render", "inject", "submit", "runs", "publish", "watch", "warm", "k8s",
     ])
     func `every command has examples in its help`(command: String) throws {
         let result = try CommandLineFixture().run([command, "--help"])

@@ -6,6 +6,14 @@ import CASKubernetes
 struct KubernetesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "k8s", abstract: "What a cluster needs so that its pods can fetch.",
+        discussion: """
+            All of them print manifests and apply nothing.
+
+            EXAMPLES:
+              cas k8s install --image registry.example.org/cas:1 --tls-secret cas-tls | kubectl apply -f -
+              cas k8s runtime torch-distributed --as torch-cas | kubectl apply -f -
+              cas k8s pull-secret --namespace team-a | kubectl apply -f -
+            """,
         subcommands: [
             KubernetesRuntimeCommand.self, KubernetesInstallCommand.self,
             KubernetesPullSecretCommand.self,
