@@ -11,6 +11,8 @@ package enum FollowEvent: Sendable {
     case failed(CASError)
     /// The store answers again.
     case recovered
+    /// There is no such ref yet; its first push is waited for.
+    case absent
     /// There is no such ref any more.
     case removed
 }
@@ -44,12 +46,15 @@ package struct Follow: Sendable {
         counters: ProgressCounters, isEnded: () -> Bool = { false },
         onEvent: (FollowEvent) throws -> Void
     ) throws {
-        guard let entry = try connection.ref(name) else {
-            throw CASError(
-                .notFound, "there is no ref '\(name)'", hint: "cas ls lists what there is")
+        var present: Digest?
+        var sequence: UInt64 = 0
+        if let entry = try connection.ref(name) {
+            present = try update(entry, counters, isFirst: true, onEvent)
+            sequence = entry.sequence
+        } else {
+            // A pod may well start before the watch that pushes for it.
+            try onEvent(.absent)
         }
-        var present = try update(entry, counters, isFirst: true, onEvent)
-        var sequence = entry.sequence
         var failures = 0
         while !isEnded() {
             do {
@@ -63,7 +68,8 @@ package struct Follow: Sendable {
                     continue
                 }
                 if next.sequence != sequence, next.target.digest != present {
-                    present = try update(next, ProgressCounters(), isFirst: false, onEvent)
+                    present = try update(
+                        next, ProgressCounters(), isFirst: present == nil, onEvent)
                 }
                 sequence = next.sequence
                 if failures > 0 { try onEvent(.recovered) }

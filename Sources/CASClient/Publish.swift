@@ -88,10 +88,7 @@ package enum Publish {
         onStep: @escaping (PublishedVolume.Step) throws -> Void = { _ in },
         onWait: () -> Void = {}
     ) throws -> PublishSummary {
-        let plan = try connection.plan(PlanRequest(want: options.want, have: nil))
-        let (snapshot, contents) = try Fetch.messages(
-            plan, have: nil, connection, counters, options.limits)
-        try Fetch.check(options.want, plan.snapshot, snapshot)
+        var (plan, snapshot, contents) = try ask(options, connection, counters)
         var summary = PublishSummary(
             plan: plan, tree: snapshot.tree.digest, files: snapshot.totals.files,
             bytes: snapshot.totals.bytes)
@@ -100,8 +97,19 @@ package enum Publish {
             summary.fetched = (Int(clamping: plan.files), snapshot.totals.bytes)
             return summary
         }
-        let volume = try open(options.directory, onWait)
+        var hasWaited = false
+        let volume = try open(options.directory) {
+            hasWaited = true
+            onWait()
+        }
         volume.onStep = onStep
+        if hasWaited {
+            // The ref may have moved meanwhile, and who waited longer must not put an older version back.
+            (plan, snapshot, contents) = try ask(options, connection, counters)
+            summary = PublishSummary(
+                plan: plan, tree: snapshot.tree.digest, files: snapshot.totals.files,
+                bytes: snapshot.totals.bytes)
+        }
         if options.isDryRun {
             try look(plan.snapshot, snapshot, contents, volume, options, &summary)
         } else {
@@ -115,6 +123,16 @@ package enum Publish {
         summary.receivedBytes = counters.transferred
         summary.old = try retire(volume, plan, options, connection)
         return summary
+    }
+
+    private static func ask(
+        _ options: PublishOptions, _ connection: any StoreConnection, _ counters: ProgressCounters
+    ) throws -> (PlanResponse, Snapshot, TreeContents) {
+        let plan = try connection.plan(PlanRequest(want: options.want, have: nil))
+        let (snapshot, contents) = try Fetch.messages(
+            plan, have: nil, connection, counters, options.limits)
+        try Fetch.check(options.want, plan.snapshot, snapshot)
+        return (plan, snapshot, contents)
     }
 
     private static func open(_ directory: String, _ onWait: () -> Void) throws -> PublishedVolume {
@@ -194,7 +212,11 @@ package enum Publish {
         let (versions, now) = try volume.old(isDryRun: options.isDryRun)
         let due = versions.filter { $0.digest != plan.snapshot }
         guard !due.isEmpty else { return [] }
-        let named = try names(plan, options, connection)
+        // Asked only where something could go.
+        let mayGo = due.contains {
+            !$0.isKept && now.seconds - $0.since.seconds >= options.graceSeconds
+        }
+        let named = mayGo ? try names(options, connection) : [:]
         return try due.map { version in
             let age = now.seconds - version.since.seconds
             let fate: OldVersion.Fate
@@ -212,33 +234,22 @@ package enum Publish {
         }
     }
 
-    /// The snapshots that refs of the published name still name: releases, and runs that may read them.
+    /// The snapshots that refs still name, of whatever name: a volume may hold versions of several projects.
     private static func names(
-        _ plan: PlanResponse, _ options: PublishOptions, _ connection: any StoreConnection
+        _ options: PublishOptions, _ connection: any StoreConnection
     ) throws -> [Digest: RefName] {
-        guard let name = try plan.ref?.name ?? Reference(options.want).name else { return [:] }
         let now = SystemClock().now()
         var named: [Digest: RefName] = [:]
         var after = ""
         repeat {
             let page = try connection.refs(
-                prefix: name, after: after, limit: options.limits.listingEntries)
-            for entry in page.entries
-            where entry.name.name == name && entry.expires.map({ now < $0 }) ?? true {
+                prefix: "", after: after, limit: options.limits.listingEntries)
+            for entry in page.entries where entry.expires.map({ now < $0 }) ?? true {
                 named[entry.target.digest] = entry.name
             }
+            guard page.next != after else { break }
             after = page.next
         } while !after.isEmpty
         return named
-    }
-}
-
-extension Reference {
-    /// The name in front of a tag or digest; nil for a digest alone.
-    fileprivate var name: String? {
-        switch target {
-        case .ref(let ref): ref.name
-        case .digest(_, let name): name
-        }
     }
 }

@@ -97,7 +97,8 @@ package struct CodeDelivery: Hashable, Sendable {
         return [
             "name": .text(ManifestNames.initContainer),
             "image": .text(clientImage),
-            "args": ["fetch", .text(codePath)],
+            // A pod that is made anew on its volume gets the snapshot's bytes, whatever the job wrote over them.
+            "args": ["fetch", "--force", .text(codePath)],
             "env": .list(environment.map { ["name": .text($0.name), "value": .text($0.value)] }),
             "resources": ["requests": requests, "limits": ["memory": "256Mi"]],
             "securityContext": Self.containerSecurity(readOnlyRoot: true),

@@ -66,10 +66,16 @@ package enum Server {
         let logger = Logger(label: "cas") { _ in JSONLog(level: configuration.logLevel) }
         let pool = NIOThreadPool(numberOfThreads: configuration.threads)
         let identities = try Identities.verifier(configuration, pool, logger)
+        // Before the catalog is opened: on a shared volume another machine may be writing to it.
+        let early =
+            try StoreLocation.exists(configuration.storeDirectory)
+            ? StoreLocation.lockForServing(directory: configuration.storeDirectory) : nil
         let repository = try StoreLocation.open(
             directory: configuration.storeDirectory, create: true, limits: configuration.limits)
         do {
-            let use = try StoreLocation.lockForServing(directory: configuration.storeDirectory)
+            let use =
+                try early
+                ?? StoreLocation.lockForServing(directory: configuration.storeDirectory)
             let clients = try configuration.clientExecutable.map {
                 try ClientStore(
                     executable: $0, storeDirectory: configuration.storeDirectory, logger: logger)

@@ -120,6 +120,12 @@ extension ServerConfiguration {
         guard !audience.isEmpty else {
             throw CASError(.invalidArgument, "--audience is empty: any token would do")
         }
+        guard !grants.isEmpty || names.count <= 1 else {
+            throw CASError(
+                .invalidArgument,
+                "of several issuers, each needs a --grant: a namespace of one is not that of another",
+                hint: "for example --grant 'read {kubernetes.io/namespace} iss=\(names[0])'")
+        }
         for rule in grants where names.count > 1 && !names.contains(where: rule.names(issuer:)) {
             throw CASError(
                 .invalidArgument, "of several issuers, a --grant has to name its own",

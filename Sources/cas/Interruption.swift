@@ -17,6 +17,8 @@ enum Interruption {
         case fetch
         /// A job, which goes on.
         case run
+        /// A job of which nobody knows whether the cluster took it.
+        case submission
     }
 
     private static let work = Atomic<UInt8>(Work.reading.rawValue)
@@ -50,6 +52,8 @@ enum Interruption {
             "\ninterrupted: nothing is half pushed; run it again to go on\n"
         case Work.fetch.rawValue:
             "\ninterrupted: what was fetched stays; run it again to go on\n"
+        case Work.submission.rawValue:
+            "\ninterrupted: the job may be there; kubectl get shows it, and cas runs lists its run\n"
         case Work.run.rawValue:
             "\ninterrupted: the job goes on; kubectl delete ends it\n"
         default: "\ninterrupted\n"

@@ -19,6 +19,9 @@ final class DecoratedStore: StoreConnection {
     /// Runs before anything else is read.
     let onRead = Mutex<(@Sendable () throws -> Void)?>(nil)
 
+    /// Runs before content is read.
+    let onContent = Mutex<(@Sendable () throws -> Void)?>(nil)
+
     init(_ base: any StoreConnection) { self.base = base }
 
     /// How often single blobs were asked for.
@@ -51,11 +54,13 @@ final class DecoratedStore: StoreConnection {
         plan: String, share: Int, of count: Int, _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
         try onRead.withLock { $0 }?()
+        try onContent.withLock { $0 }?()
         try base.readData(plan: plan, share: share, of: count, sink)
     }
     func readBlobs(_ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
         blobReads.add(1, ordering: .relaxed)
         try onRead.withLock { $0 }?()
+        try onContent.withLock { $0 }?()
         try base.readBlobs(digests, sink)
     }
     func ref(_ name: RefName) throws -> RefEntry? {

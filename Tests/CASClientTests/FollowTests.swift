@@ -59,6 +59,58 @@ import Testing
         return bytes.map { String(decoding: $0, as: UTF8.self) }
     }
 
+    @Test func `a ref that is not there yet is waited for`() async throws {
+        try await onThread {
+            let world = try LocalWorld()
+            let running = try Running(world)
+            guard case .absent = try running.next() else {
+                Issue.record("nothing was said of a ref that is not there")
+                return
+            }
+            try world.write("a", "1")
+            _ = try world.push()
+            #expect(try running.nextUpdate().restore.written == 1)
+            #expect(try text(world, "a") == "1")
+            try running.end(world)
+        }
+    }
+
+    @Test func `what is edited while the data comes is kept and named`() async throws {
+        try await onThread {
+            let world = try LocalWorld()
+            for name in ["changed", "gone", "quiet"] { try world.write(name, "1") }
+            _ = try world.push()
+            var options = FetchOptions(
+                want: world.ref.description, destination: world.destination, workers: 2)
+            options.restore.isGentle = true
+            options.restore.keep = true
+            _ = try Fetch.run(options, connection: world.store, counters: ProgressCounters())
+            try world.write("changed", "2")
+            try world.write("quiet", "2")
+            try world.write("new", "2")
+            try DirectoryHandle(path: world.workspace).removeFile(Array("gone".utf8))
+            _ = try world.push()
+            let store = DecoratedStore(world.store)
+            let destination = world.destination
+            store.onContent.withLock {
+                $0 = {
+                    let directory = try DirectoryHandle(path: destination)
+                    for name in ["changed", "gone"] {
+                        try directory.removeFile(Array(name.utf8))
+                        let file = try directory.createFile(Array(name.utf8))
+                        try Array("my own".utf8).withUnsafeBytes { try file.write($0) }
+                    }
+                }
+            }
+            let summary = try Fetch.run(options, connection: store, counters: ProgressCounters())
+            #expect(try text(world, "changed") == "my own")
+            #expect(try text(world, "gone") == "my own")
+            #expect(try text(world, "quiet") == "2")
+            #expect(try text(world, "new") == "2")
+            #expect(summary.restore.left.count == 2, "\(summary.restore.left)")
+        }
+    }
+
     @Test func `each move arrives, edits are kept and named, removal is waited out`() async throws {
         try await onThread {
             let world = try LocalWorld()
@@ -182,14 +234,5 @@ import Testing
             _ = try running.nextUpdate()
             try running.end(world)
         }
-    }
-
-    @Test func `a ref that does not exist is an error at once`() throws {
-        let world = try LocalWorld()
-        let options = FetchOptions(want: "", destination: world.destination, workers: 2)
-        let error = #expect(throws: CASError.self) {
-            try Follow(world.ref, options, world.store).run(counters: ProgressCounters()) { _ in }
-        }
-        #expect(error?.code == .notFound)
     }
 }

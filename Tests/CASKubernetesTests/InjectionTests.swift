@@ -37,6 +37,7 @@ import Testing
                     image: "registry.example.org/cas:1.0"
                     args:
                     - fetch
+                    - "--force"
                     - /cas/code
                     env:
                     - name: CAS_SERVER
@@ -303,7 +304,7 @@ import Testing
         let result = try InjectionSupport.check(pod, mount: "/workspace/")
         let spec = try #require(try ManifestYAML.parse(result)[0]["spec"])
         let fetch = spec["initContainers"]?.items?[0]
-        #expect(fetch?["args"] == ["fetch", "/workspace"])
+        #expect(fetch?["args"] == ["fetch", "--force", "/workspace"])
         for owner in [fetch, spec["containers"]?.items?[0]] {
             let mount = owner?["volumeMounts"]?.item(named: "cas-code")
             #expect(mount?["mountPath"] == "/workspace")

@@ -146,7 +146,6 @@ import Testing
         try fixture.cas("push work --to p")
         try fixture.cas("fetch p pod -- true")
         try fixture.cas("fetch --follow p pod --force")
-        try fixture.cas("fetch --follow q pod")
         let digest = String(repeating: "ab", count: 32)
         try fixture.cas("fetch --follow sha256:\(digest) pod")
         try fixture.cas("watch no-such-directory --to p")

@@ -138,11 +138,26 @@ import Testing
 
     @Test func `a refusal after the dry run takes the run back`() throws {
         let world = try World(
-            "apply\\ --filename*) echo 'Error from server: quota' >&2; exit 1 ;;\n" + Self.working)
+            """
+            apply\\ --filename*) echo 'Error from server: quota' >&2; exit 1 ;;
+            get\\ *--output\\ name*) echo 'Error from server (NotFound): x' >&2; exit 1 ;;
+
+            """ + Self.working)
         let result = try world.submit()
         #expect(result.status == 1)
+        #expect(result.errors.contains("kubectl says: Error from server: quota"))
         #expect(result.errors.contains("is removed again"))
         #expect(try world.run("runs").output == "")
+    }
+
+    @Test func `an answer that was lost leaves the run, as its object may be there`() throws {
+        let world = try World(
+            "apply\\ --filename*) echo 'Unable to connect: i/o timeout' >&2; exit 1 ;;\n"
+                + Self.working)
+        let result = try world.submit()
+        #expect(result.status == 1)
+        #expect(result.errors.contains("stays, since the object may be there"))
+        #expect(try world.run("runs").output.contains("team/resnet@"))
     }
 
     @Test func `without kubectl nothing is pushed`() throws {

@@ -84,8 +84,8 @@ struct PodInjection {
         else { return }
         let arguments = try present.member("args")?.items() ?? []
         let environment = try present.member("env")
-        guard arguments.count == 2, arguments[0].value.text == "fetch",
-            let destination = arguments[1].value.text,
+        guard arguments.count == 3, arguments[0].value.text == "fetch",
+            arguments[1].value.text == "--force", let destination = arguments[2].value.text,
             let mount = try present.member("volumeMounts")?.item(named: ManifestNames.codeVolume),
             let path = try mount.member("mountPath")?.value.text,
             try environment?.item(named: "CAS_REF")?.member("value")?.value.text != nil

@@ -119,7 +119,7 @@ package enum PythonScripts {
         try:
             if not is_whole(program):
                 fetch()
-            os.execv(program, [program, "run", "--dir", code, reference, "--"] + command)
+            os.execv(program, [program, "run", "--force", "--dir", code, reference, "--"] + command)
         except Refused as error:
             sys.exit("error: no cas client: %s" % error)
         except OSError as error:

@@ -148,7 +148,9 @@ package struct GrantRule: Hashable, Sendable {
             case .component(let text): components.append(text)
             case .claim(let path):
                 // Names are in lower case, as the owners and repositories of GitHub mean nothing else by case.
-                guard let value = GrantRule.value(path, claims)?.text?.lowercased(),
+                // Only those of ASCII: others have letters beyond it that turn into letters of it (U+212A).
+                guard let text = GrantRule.value(path, claims)?.text,
+                    text.utf8.allSatisfy({ $0 < 0x80 }), case let value = text.lowercased(),
                     RefName.isName(value),
                     // Two values could otherwise be put together to what another token's are.
                     index == last || !value.contains("/")

@@ -11,6 +11,7 @@ final class FileWriter {
     let restore: Restore
     /// For whoever needs some room while writing.
     let buffer = ReusableBuffer(capacity: 64 << 10)
+    private lazy var inspector = DirectoryInspector(restore, restore.history)
     private var handles: [Int: DirectoryHandle] = [:]
     private var marks: [(Restore.Place, RestoreState.Mark)] = []
     private var touched: Set<Int> = []
@@ -136,13 +137,27 @@ final class FileWriter {
     ///
     /// Then only the beginning of the very content is what an interrupted restore left.
     private func mayReplace(_ place: Restore.Place, _ file: borrowing OpenFile) throws -> Bool {
-        guard restore.isPerhapsHalf(place) else { return true }
+        guard restore.isPerhapsHalf(place) else {
+            return restore.options.isGentle ? try isStillOurs(place) : true
+        }
         let parent = try directory(place.directory)
         guard let half = try parent.openFile(ifPresent: node(place).name.bytes) else { return true }
         if try isBeginning(half, of: file) { return true }
         return try restore.settle(
             Conflict(
                 path: restore.path(place), reason: "not from an earlier fetch"))
+    }
+
+    /// Whether what stands at a place is not the user's yet: with `isGentle` somebody works there while the
+    /// data comes, and what was looked at minutes ago may have been edited since.
+    private func isStillOurs(_ place: Restore.Place) throws -> Bool {
+        let parent = try directory(place.directory)
+        let name = node(place).name
+        guard let status = try parent.status(name.bytes) else { return true }
+        let known = restore.history.directory(restore.layout.nodes[place.directory].path)
+        if try inspector.isOurs(name, status, known, parent) { return true }
+        return try restore.settle(
+            Conflict(path: restore.path(place), reason: "changed while the fetch ran"))
     }
 
     private func isBeginning(

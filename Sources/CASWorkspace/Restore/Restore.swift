@@ -26,7 +26,7 @@ package final class Restore: Sendable {
     let cache: NodeCache?
     private let lock: FileLock
     private let path: String
-    private let history: DestinationHistory
+    let history: DestinationHistory
     let work = Mutex(Work())
 
     /// The limits on what is accepted.

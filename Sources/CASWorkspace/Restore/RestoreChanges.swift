@@ -36,6 +36,8 @@ extension Restore {
     }
 
     func remove(_ removals: [Removal]) throws {
+        guard !removals.isEmpty else { return }
+        let inspector = DirectoryInspector(self, history)
         // Deepest first, so that directories are empty when their turn comes.
         for removal in removals.sorted(by: { $0.path.count > $1.path.count }) {
             let parent = try root.open(beneath: PathBytes.parent(removal.path))
@@ -43,6 +45,7 @@ extension Restore {
             let name = PathBytes.name(removal.path)
             switch removal.kind {
             case .file:
+                if options.isGentle, try isEdited(removal, name, parent, inspector) { continue }
                 if try parent.removeFile(name) { work.withLock { $0.summary.removed += 1 } }
             case .directory:
                 do {
@@ -59,6 +62,17 @@ extension Restore {
             }
             if let index = layout.byPath[PathBytes.parent(removal.path)] { touch(index) }
         }
+    }
+
+    /// Whether a file that is to go was edited since it was looked at; it stays then, and is named.
+    private func isEdited(
+        _ removal: Removal, _ name: [UInt8], _ parent: DirectoryHandle,
+        _ inspector: DirectoryInspector
+    ) throws -> Bool {
+        guard let status = try parent.status(name) else { return false }
+        let known = history.directory(PathBytes.parent(removal.path))
+        if try inspector.isOurs(try EntryName(name), status, known, parent) { return false }
+        return try !settle(Conflict(path: removal.path, reason: "changed while the fetch ran"))
     }
 
     private func makeDirectories(_ findings: InspectionFindings) throws {

@@ -45,6 +45,13 @@ int cas_file_system_type(int descriptor, uint64_t *type);
 /// Starts a program in a directory, in a process group of its own, with default signals and an empty input. 0, or an error number.
 int cas_spawn(int *process, const char *directory, char *const arguments[]);
 
+/// Starts a program in this process's group, so that a terminal's keys reach it, with default signals. Its input is
+/// `input`, or empty for -1; its output and errors go to these descriptors, or where ours go for -1. 0, or an error number.
+int cas_spawn_connected(int *process, char *const arguments[], int input, int output, int errors);
+
+/// Makes a pipe whose ends are closed on exec. 0, or -1 with errno.
+int cas_pipe(int ends[2]);
+
 /// Starts a joinable thread with a stack of `stack_bytes`; `name` is cut to what the kernel keeps. 0, or an error number.
 int cas_thread_start(uint64_t *thread, size_t stack_bytes, const char *name, void (*body)(void *), void *context);
 

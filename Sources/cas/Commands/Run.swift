@@ -14,7 +14,7 @@ struct RunCommand: ParsableCommand {
         discussion: """
             One directory for each tree, below $XDG_CACHE_HOME/cas/run, is kept for the next time. Files \
             of the snapshot that were changed there are restored. With --dir the directory is yours, as \
-            with cas fetch: files that you changed are never touched. Without REF the ref is CAS_REF. The \
+            with cas fetch: files that you changed are never touched, unless --force says so. Without REF the ref is CAS_REF. The \
             command takes the place of cas: its exit status and signals are its own.
 
             EXAMPLES:
@@ -35,10 +35,16 @@ struct RunCommand: ParsableCommand {
         help: ArgumentHelp("Fetch into this directory and run there.", valueName: "dir"))
     var dir: String?
 
+    @Flag(help: "With --dir: overwrite files that were changed or are in the way, and say which.")
+    var force = false
+
     @OptionGroup var cacheFlags: CacheFlags
     @OptionGroup var storeFlags: StoreFlags
 
     func validate() throws {
+        if force, dir == nil {
+            throw ValidationError("--force goes with --dir; a managed directory is always restored")
+        }
         if command.isEmpty { throw ValidationError("no command is given; put it behind '--'") }
     }
 
@@ -54,7 +60,7 @@ struct RunCommand: ParsableCommand {
             if let dir {
                 let directory = try StoreChoice.absolute(dir)
                 let request = FetchRequest(
-                    want: wanted.path, shown: text, destination: directory, force: false,
+                    want: wanted.path, shown: text, destination: directory, force: force,
                     keep: false, reproducible: false, cache: try cacheFlags.resolve(settings))
                 do { _ = try request.run(store) } catch var error as CASError {
                     // What fetch says of its own flags is of use to who runs it.

@@ -9,8 +9,8 @@ struct RunsCommand: ParsableCommand {
         commandName: "runs",
         abstract: "List submitted jobs and the code that each of them runs.",
         discussion: """
-            A run is a ref, team/project:run-NAME, made by cas submit. It keeps the code of the job, and \
-            goes away when nobody fetched it for 30 days. Where a ref is wanted, NAME alone will do.
+            A run is a ref, team/project:run-NAME, made by cas submit. It keeps the code of the job for at \
+            least 15 days from its last fetch on. Where a ref is wanted, NAME alone will do.
 
             EXAMPLES:
               cas runs
@@ -19,7 +19,8 @@ struct RunsCommand: ParsableCommand {
               cas fetch resnet-x7k2p old            the code of a run
             """)
 
-    @Argument(help: ArgumentHelp("Only refs whose name begins so.", valueName: "prefix"))
+    @Argument(
+        help: ArgumentHelp("Only runs whose name, or whose ref, begins so.", valueName: "prefix"))
     var prefix: String?
 
     @OptionGroup var storeFlags: StoreFlags
@@ -28,7 +29,12 @@ struct RunsCommand: ParsableCommand {
     func run() throws {
         let wanted = try PrefixArgument(prefix ?? "")
         try storeFlags.withStore(host: wanted.host, settings: try Settings.load()) { store in
-            let runs = try Runs.all(store.connection, prefix: wanted.name)
+            // Without a slash it may be the beginning of a run's own name, and those lie anywhere.
+            let below = wanted.name.contains("/") ? wanted.name : ""
+            let runs = try Runs.all(store.connection, prefix: below).filter { entry in
+                entry.name.name.hasPrefix(wanted.name)
+                    || Runs.name(of: entry.name)?.hasPrefix(wanted.name) == true
+            }
             if output.json { return Console.data(.list(runs.map(\.runJSON))) }
             var table = TextTable(.left, .left, .left, .left, .left)
             for entry in runs {
@@ -40,7 +46,8 @@ struct RunsCommand: ParsableCommand {
             }
             Console.data(lines: table.lines())
             if runs.isEmpty {
-                Console.note("no runs in \(store.choice.text); cas submit makes them")
+                let which = wanted.name.isEmpty ? "" : " that begin with '\(wanted.name)'"
+                Console.note("no runs\(which) in \(store.choice.text); cas submit makes them")
             }
         }
     }

@@ -1,7 +1,5 @@
 import CASCore
 import CASFileSystem
-import Foundation
-import Synchronization
 
 /// The user's own kubectl: `cas` has no client of the Kubernetes API and no credentials for one.
 struct Kubectl {
@@ -35,40 +33,17 @@ struct Kubectl {
     }
 
     /// Runs kubectl to its end, whatever that is; `input` is its standard input.
-    func run(_ arguments: [String], input: String? = nil) throws -> Output {
-        let process = process(arguments)
-        let output = Pipe()
-        let errors = Pipe()
-        let standardInput = Pipe()
-        process.standardOutput = output
-        process.standardError = errors
-        process.standardInput = input == nil ? FileHandle.nullDevice : standardInput
-        try start(process)
-        // Each pipe has a thread, since kubectl may stop in any of them while another is full.
-        let said = Mutex<[UInt8]>([])
-        let listener = try WorkerThread(name: "kubectl-errors") {
-            let bytes = try Self.read(errors)
-            said.withLock { $0 = bytes }
-        }
-        let writer = try WorkerThread(name: "kubectl-input") {
-            guard let input else { return }
-            // Who does not read to the end says why in its own words.
-            do { try standardInput.fileHandleForWriting.write(contentsOf: Data(input.utf8)) } catch
-            {}
-            try standardInput.fileHandleForWriting.close()
-        }
-        let text = try Self.read(output)
-        try writer.join()
-        try listener.join()
-        process.waitUntilExit()
+    func run(_ arguments: [String], input: String = "") throws -> Output {
+        let result = try ProgramCall.run(
+            words(arguments), input: Array(input.utf8), maximumBytes: Self.maximumBytes)
         return Output(
-            status: status(process), output: String(decoding: text, as: UTF8.self),
-            errors: String(decoding: said.withLock { $0 }, as: UTF8.self))
+            status: result.status, output: String(decoding: result.output, as: UTF8.self),
+            errors: String(decoding: result.errors, as: UTF8.self))
     }
 
     /// Runs kubectl and throws in its words if it refuses.
     @discardableResult
-    func check(_ arguments: [String], input: String? = nil, what: String) throws -> String {
+    func check(_ arguments: [String], input: String = "", what: String) throws -> String {
         let result = try run(arguments, input: input)
         guard result.status == 0 else { throw refusal(result, what: what) }
         return result.output
@@ -76,19 +51,12 @@ struct Kubectl {
 
     /// Runs kubectl with this process's own output; its exit status.
     func show(_ arguments: [String]) throws -> Int32 {
-        let process = process(arguments)
-        process.standardInput = FileHandle.nullDevice
-        try start(process)
-        process.waitUntilExit()
-        return status(process)
+        try ProgramCall.show(words(arguments))
     }
 
     /// What kubectl said, as an error of ours.
     func refusal(_ result: Output, what: String) -> CASError {
-        let lines = result.errors.split(separator: "\n").map {
-            $0.trimmingCharacters(in: .whitespaces)
-        }
-        let said = lines.filter { !$0.isEmpty }.joined(separator: "; ")
+        let said = result.errors.split(whereSeparator: \.isNewline).joined(separator: "; ")
         let code: CASError.Code =
             if Self.isForbidden(result) { .permissionDenied } else if Self.isAbsent(result) {
                 .notFound
@@ -123,32 +91,7 @@ struct Kubectl {
             .contains { result.errors.contains($0) }
     }
 
-    private func process(_ arguments: [String]) -> Process {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments + (namespace.map { ["--namespace", $0] } ?? [])
-        return process
-    }
-
-    private func start(_ process: Process) throws {
-        do { try process.run() } catch {
-            throw CASError(.failedPrecondition, "kubectl can not be run", cause: error, path: path)
-        }
-    }
-
-    private func status(_ process: Process) -> Int32 {
-        process.terminationReason == .exit
-            ? process.terminationStatus : 128 + process.terminationStatus
-    }
-
-    private static func read(_ pipe: Pipe) throws -> [UInt8] {
-        var bytes: [UInt8] = []
-        while let data = try pipe.fileHandleForReading.read(upToCount: 1 << 16), !data.isEmpty {
-            bytes += data
-            guard bytes.count <= maximumBytes else {
-                throw CASError(.resourceExhausted, "kubectl printed too much")
-            }
-        }
-        return bytes
+    private func words(_ arguments: [String]) -> [String] {
+        [path] + arguments + (namespace.map { ["--namespace", $0] } ?? [])
     }
 }

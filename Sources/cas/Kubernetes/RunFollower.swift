@@ -76,11 +76,15 @@ struct RunFollower {
 
     /// Follows a job to its end; throws if it fails.
     func follow() throws {
-        if try waitForPods() {
+        let place = kubectl.namespace.map { " --namespace \($0)" } ?? ""
+        Console.note(
+            "following it; Ctrl-C ends that and not the job: kubectl delete \(kind.resource) \(name)\(place)"
+        )
+        if let count = try waitForPods() {
             // What started later, or anew, is shown from its beginning too.
             let status = try kubectl.show([
                 "logs", "--follow", "--selector", selector, "--container", container, "--prefix",
-                "--tail=-1", "--max-log-requests=\(max(5, min(nodes, 500)))",
+                "--tail=-1", "--max-log-requests=\(min(max(nodes, count) + 5, 500))",
             ])
             if status != 0 { Console.note("kubectl logs ended with exit status \(status)") }
         }
@@ -93,8 +97,8 @@ struct RunFollower {
         }
     }
 
-    /// Waits until all pods run or the job ends; whether there is something to show.
-    private func waitForPods() throws -> Bool {
+    /// Waits until all pods run or the job ends; how many there are to show, nil for none.
+    private func waitForPods() throws -> Int? {
         var shown: Pods?
         while true {
             let pods = Pods(
@@ -103,8 +107,8 @@ struct RunFollower {
                 Console.note("\(name): \(pods.text)")
                 shown = pods
             }
-            if pods.haveStarted { return true }
-            if try end() != nil { return !pods.phases.isEmpty }
+            if pods.phases.count >= nodes, pods.haveStarted { return pods.phases.count }
+            if try end() != nil { return pods.phases.isEmpty ? nil : pods.phases.count }
             usleep(Self.pollMicroseconds)
         }
     }
@@ -128,6 +132,7 @@ struct RunFollower {
             if result.status == 0 { return result.output }
             silent += 1
             let refusal = kubectl.refusal(result, what: "\(name) can not be followed")
+            if silent == 1 { Console.note("\(printable(refusal.description)); trying again") }
             guard refusal.code == .unavailable, silent < Self.silentPolls else {
                 var error = refusal
                 error.hint = "the run itself goes on, if nobody deleted it"

@@ -41,14 +41,16 @@ struct Submission {
         let rendered = try request.render(suffix: RunName.suffix(&generator))
         let text = try ManifestYAML.write(rendered.documents)
         let what = "\(request.kind.apiKind) \(rendered.name) was not submitted"
+        Interruption.leaves(.reading)
         try kubectl.check(
             ["apply", "--dry-run=server", "--filename=-"], input: text, what: what)
+        Interruption.leaves(.submission)
         let run = try record(rendered.name, message)
         do {
             let said = try kubectl.check(["apply", "--filename=-"], input: text, what: what)
             Console.note(printable(said.split(separator: "\n").joined(separator: "; ")))
         } catch {
-            forget(run)
+            try forget(run, unless: rendered.name)
             throw error
         }
         if replaces { try deleteOthers(than: rendered.name) }
@@ -73,12 +75,21 @@ struct Submission {
                 provenance: store.settings.provenance(message: String(line.prefix(1000))),
                 lifetime: Runs.lifetimeSeconds))
         Console.note(
-            "\(run) in \(store.choice.text) keeps its code, 30 days from its last fetch on")
+            "\(run) in \(store.choice.text) keeps its code, at least 15 days from its last fetch on"
+        )
         return run
     }
 
-    /// Takes the pin back; what the cluster said is the error to report, whatever becomes of this.
-    private func forget(_ run: RefName) {
+    /// Takes the pin back where the cluster says that there is no such object.
+    ///
+    /// An answer that was lost may stand for an object that is there, so in doubt the pin stays. What the
+    /// cluster said first is the error to report, whatever becomes of this.
+    private func forget(_ run: RefName, unless name: String) throws {
+        let found = try kubectl.run(["get", request.kind.resource, name, "--output", "name"])
+        guard Kubectl.isAbsent(found) else {
+            Console.note("\(run) stays, since the object may be there")
+            return
+        }
         do {
             try store.connection.removeRef(run, RefUpdate(provenance: store.settings.provenance()))
             Console.note("\(run) is removed again")

@@ -55,6 +55,17 @@ struct DeliveryFlags: ParsableArguments {
                 + "(cas serve --trust)")
     }
 
+    /// Says that the usual rule does not let pods of the namespace read this name.
+    static func noteOtherNamespace(_ delivery: CodeDelivery, namespace: String?) {
+        guard delivery.audience != nil, let namespace,
+            let name = delivery.reference.split(separator: "@").first, !name.hasPrefix("sha256:"),
+            name != namespace, !name.hasPrefix(namespace + "/")
+        else { return }
+        Console.note(
+            "pods of '\(namespace)' may read \(namespace)/… and not \(printable(String(name))), unless the "
+                + "server has a --grant for it; push to \(namespace)/… instead")
+    }
+
     static let noClientImage = ValidationError(
         "no image with cas in it is named; say --client-image IMAGE, or set client-image in config.yaml or "
             + "CAS_CLIENT_IMAGE")

@@ -4,7 +4,10 @@ import CASCore
 import CASKubernetes
 import CASWire
 
-extension JobKind: ExpressibleByArgument {}
+extension JobKind: ExpressibleByArgument {
+    /// Takes the words of the API too: `TrainJob`.
+    init?(argument: String) { self.init(rawValue: argument.lowercased()) }
+}
 extension TrainerVersion: ExpressibleByArgument {}
 
 /// `--mode`, as it is written.
@@ -134,9 +137,12 @@ struct JobFlags: ParsableArguments {
     ) throws -> RenderRequest {
         var request = try draft(kind: kind, mode: chosen, command: command)
         let resolved = try StoreReader(store.connection).resolve(reference)
-        if case .claim = request.mode {
+        if case .claim(let claim, _) = request.mode {
             request.delivery = try delivery.delivery(
                 of: resolved, named: reference, in: store, needsClientImage: false, fetches: false)
+            Console.note(
+                "mode claim: the volume of '\(claim)' has to hold this version: cas publish "
+                    + "\(request.delivery.reference) DIR")
             return request
         }
         request.delivery = try delivery.delivery(
@@ -148,6 +154,7 @@ struct JobFlags: ParsableArguments {
         if request.mode != .initContainer || kind != .trainJob {
             DeliveryFlags.noteWithoutToken(request.delivery)
         }
+        DeliveryFlags.noteOtherNamespace(request.delivery, namespace: namespace)
         return request
     }
 

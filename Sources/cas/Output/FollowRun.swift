@@ -122,11 +122,15 @@ final class FollowRun: Sendable {
                 Console.note(report.shortLine)
             }
             tellLeft(summary.restore.left)
-            signals.wakeUp(FollowRun.updatedByte)
+            // Where all that moved was the user's own, the command has what it had.
+            if isFirst || summary.restore.written + summary.restore.removed > 0 {
+                signals.wakeUp(FollowRun.updatedByte)
+            }
         case .failed(let error):
             Console.failure(error)
             Console.note("trying again until it works")
         case .recovered: Console.note("\(store.choice.text) answers again")
+        case .absent: Console.note("there is no \(name) yet; waiting for its first push")
         case .removed: Console.note("\(name) is removed; waiting for it to come back")
         }
     }
