@@ -37,6 +37,11 @@ package enum ProgramCall {
             said.withLock { $0 = bytes }
         }
         let writer = try WorkerThread(name: "program-input") {
+            // Who does not read is no reason for this process to end.
+            var signals = sigset_t()
+            sigemptyset(&signals)
+            sigaddset(&signals, SIGPIPE)
+            pthread_sigmask(SIG_BLOCK, &signals, nil)
             defer { inner.closeWriting() }
             inner.write(input)
         }
@@ -45,6 +50,8 @@ package enum ProgramCall {
         do { text = try outer.read(maximumBytes) } catch {
             failure = error
             kill(process, SIGKILL)
+            // What it started itself ends with the next thing that it writes.
+            outer.closeReading()
         }
         try writer.join()
         do { try listener.join() } catch { failure = failure ?? error }

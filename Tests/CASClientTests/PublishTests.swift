@@ -180,6 +180,22 @@ import Testing
         #expect(Set(states) == Set(pushed[1...].map(\.hexadecimal)))
     }
 
+    @Test func `a version that a ref of another name names stays, whatever is published next`()
+        throws
+    {
+        let volume = try Volume()
+        let first = try volume.world.push().snapshot
+        _ = try volume.world.store.setRef(
+            try RefName("other/project:v1"), RefUpdate(target: first))
+        _ = try volume.publish()
+        try volume.world.write("a.py", "print(2)\n")
+        let second = try volume.world.push().snapshot
+        // By the digest alone, which names no project at all.
+        let summary = try volume.publish(want: "\(second)")
+        #expect(summary.old.map(\.fate) == [.named(try RefName("other/project:v1"))])
+        #expect(try volume.check() == [first.hexadecimal, second.hexadecimal])
+    }
+
     @Test func `a dry run of the first version changes nothing`() throws {
         let volume = try Volume()
         _ = try volume.world.push()

@@ -19,6 +19,13 @@ import Testing
         "a/b": .text("slash"), "count": .integer(3), "flag": .boolean(true),
     ]
 
+    @Test func `letters beyond ASCII do not turn into another identity's`() throws {
+        let rule = "read,write users/{name}"
+        #expect(try scope(rule, ["name": .text("Kim")]) == "read+write:users/kim")
+        // The Kelvin sign is a k in lower case.
+        #expect(try scope(rule, ["name": .text("\u{212A}im")]) == nil)
+    }
+
     @Test(arguments: [
         ("read {kubernetes.io/namespace}", "read:ml"),
         ("read {kubernetes.io/namespace}/", "read:ml"),
@@ -99,6 +106,7 @@ import Testing
             ([hub], [], "may do nothing without a --grant"),
             ([lab], [], "may do nothing without a --grant"),
             ([pods, hub], [hubRule], "may do nothing without a --grant"),
+            ([pods, "https://other.example=/keys.json"], [], "each needs a --grant"),
             ([pods, hub], ["read x"], "has to name its own"),
             ([pods, hub], ["read x iss=https*"], "has to name its own"),
             ([pods], ["read x iss=https://other.example"], "that --trust does not name"),
