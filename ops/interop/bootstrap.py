@@ -89,7 +89,7 @@ def main(manifest):
     busy = [(503, b"", {}), (429, b"", {}), (None, b"", {}), (200, CLIENT[:-5], {"length": len(CLIENT)})]
     words, result = check.run(busy, folder, status=0, says="trying again")
     code, reference, command = words[5], words[6], words[7:]
-    started = ["run", "--dir", code, reference, "--"] + command
+    started = ["run", "--force", "--dir", code, reference, "--"] + command
     assert result.stdout == "".join(f"<{word}>" for word in started), result.stdout
     assert command[-1] == '$(date) $HOME "é"\n', command
     assert Server.asked[0][0] == "/v1/client/linux-x86_64?digest=sha256:" + DIGEST, Server.asked
