@@ -15,7 +15,7 @@ struct PublishCommand: ParsableCommand {
             A version is DIR/DIGEST (64 hexadecimal digits), read-only and never changed; DIR/current is a \
             link to the one that was published last. It appears whole or not at all. Files that an older \
             version has are not fetched: they share its blocks, or are further names of its files. A \
-            version goes when it has not been current for as long as --grace says, no ref of its name \
+            version goes when it has not been current for as long as --grace says, no ref of any name \
             names it, and no file in DIR/.cas/keep begins with its DIGEST.
 
             EXAMPLES:
