@@ -271,6 +271,9 @@ struct IndexRebuild {
                     }
                 case .tokenRevoked(let identifier, let time, _):
                     _ = try transaction.revoke(token: identifier, at: time)
+                case .ruleSet, .ruleRemoved, .pinned, .unpinned:
+                    // Only their sequence counts until the catalog has a place for them.
+                    continue
                 }
             }
             try transaction.set(setting: SettingName.incarnation, incarnation.bytes)

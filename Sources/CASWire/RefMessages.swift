@@ -125,11 +125,13 @@ package struct HistoryEntry: WireMessage {
     package var provenance: Provenance
     /// The push that did it; nil for a tag or removal.
     package var pushID: Identifier?
+    /// When the store took it, by its own clock; nil in moves that older programs recorded.
+    package var recorded: Timestamp?
 
     /// A move from its parts.
     package init(
         sequence: UInt64, name: RefName, previous: RefTarget?, target: RefTarget?,
-        provenance: Provenance, pushID: Identifier?
+        provenance: Provenance, pushID: Identifier?, recorded: Timestamp? = nil
     ) {
         self.sequence = sequence
         self.name = name
@@ -137,6 +139,7 @@ package struct HistoryEntry: WireMessage {
         self.target = target
         self.provenance = provenance
         self.pushID = pushID
+        self.recorded = recorded
     }
 
     package func encode() -> [UInt8] {
@@ -147,6 +150,7 @@ package struct HistoryEntry: WireMessage {
         output.append(field: 4, message: target)
         output.append(field: 5, message: provenance)
         output.append(field: 6, identifier: pushID)
+        output.append(field: 7, time: recorded)
         return output
     }
 
@@ -157,7 +161,8 @@ package struct HistoryEntry: WireMessage {
         var target: RefTarget?
         var provenance = Provenance()
         var pushID: Identifier?
-        try readFields(bytes, upTo: 6) { number, type, reader in
+        var recorded: Timestamp?
+        try readFields(bytes, upTo: 7) { number, type, reader in
             switch (number, type) {
             case (1, .varint): sequence = try reader.varint()
             case (2, .lengthDelimited): name = try reader.refName()
@@ -168,6 +173,7 @@ package struct HistoryEntry: WireMessage {
             case (5, .lengthDelimited):
                 provenance = try Provenance(decoding: try reader.bytes(), limits: limits)
             case (6, .lengthDelimited): pushID = try reader.identifier()
+            case (7, .lengthDelimited): recorded = try reader.timestamp()
             default: return false
             }
             return true
@@ -175,7 +181,7 @@ package struct HistoryEntry: WireMessage {
         guard let name else { throw WireFailure.lacks("a ref") }
         self.init(
             sequence: sequence, name: name, previous: previous, target: target,
-            provenance: provenance, pushID: pushID)
+            provenance: provenance, pushID: pushID, recorded: recorded)
     }
 }
 

@@ -35,6 +35,8 @@ package struct StoreDescription: WireMessage {
     /// What a request from another machine may do without a token: `nothing`, `read` or `write`; empty
     /// where not known.
     package var anonymous = ""
+    /// Whether some names have a quota, so that a push asks before it sends anything.
+    package var hasQuotas = false
 
     /// A description from its parts.
     package init(
@@ -73,6 +75,7 @@ package struct StoreDescription: WireMessage {
         output.append(field: 14, digest: clientDigest)
         output.append(field: 15, varint: clientBytes)
         output.append(field: 16, text: anonymous)
+        output.append(field: 17, flag: hasQuotas)
         return output
     }
 
@@ -82,7 +85,7 @@ package struct StoreDescription: WireMessage {
             protocolVersion: 0, softwareVersion: "", incarnation: Identifier(high: 0, low: 0),
             chunkerAverageBytes: 0, chunkerSeed: 0, requestBytes: 0, unaskedBytes: 0,
             now: Timestamp(seconds: 0), scopes: [])
-        try readFields(bytes, upTo: 16) { number, type, reader in
+        try readFields(bytes, upTo: 17) { number, type, reader in
             switch (number, type) {
             case (1, .varint): protocolVersion = try reader.varint()
             case (2, .lengthDelimited): softwareVersion = try reader.string()
@@ -106,6 +109,7 @@ package struct StoreDescription: WireMessage {
             case (14, .lengthDelimited): clientDigest = try reader.digest()
             case (15, .varint): clientBytes = try reader.varint()
             case (16, .lengthDelimited): anonymous = try reader.string()
+            case (17, .varint): hasQuotas = try reader.varint() != 0
             default: return false
             }
             return true

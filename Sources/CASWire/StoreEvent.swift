@@ -14,6 +14,14 @@ package enum StoreEvent: Hashable, Sendable {
         sequence: UInt64)
     /// A ref got another end, without a move.
     case refRenewed(RefRenewal, sequence: UInt64)
+    /// A rule was set, over the one of the same pattern.
+    case ruleSet(RetentionRule, sequence: UInt64)
+    /// The rule of a pattern was removed, and by whom.
+    case ruleRemoved(String, Provenance, sequence: UInt64)
+    /// A snapshot was pinned, over the pin of the same name and digest.
+    case pinned(PinRecord, Domain, sequence: UInt64)
+    /// The pin of a name, empty for none, and a digest was ended, and by whom.
+    case unpinned(name: String, Digest, Provenance, Domain, sequence: UInt64)
 
     /// The version of the encoding that this program writes and reads.
     package static let formatVersion: UInt8 = 1
@@ -24,6 +32,10 @@ package enum StoreEvent: Hashable, Sendable {
         case tokenRevoked = 3
         case storeCreated = 4
         case refRenewed = 5
+        case ruleSet = 6
+        case ruleRemoved = 7
+        case pinned = 8
+        case unpinned = 9
     }
 
     /// The store-wide number that orders events.
@@ -31,7 +43,9 @@ package enum StoreEvent: Hashable, Sendable {
         switch self {
         case .refMoved(let move, _, _): move.sequence
         case .tokenCreated(_, let sequence), .tokenRevoked(_, _, let sequence),
-            .storeCreated(_, _, _, _, let sequence), .refRenewed(_, let sequence):
+            .storeCreated(_, _, _, _, let sequence), .refRenewed(_, let sequence),
+            .ruleSet(_, let sequence), .ruleRemoved(_, _, let sequence),
+            .pinned(_, _, let sequence), .unpinned(_, _, _, _, let sequence):
             sequence
         }
     }
@@ -69,6 +83,27 @@ package enum StoreEvent: Hashable, Sendable {
             output.append(field: 4, varint: renewal.lifetime)
             output.append(field: 5, varint: UInt64(renewal.domain.rawValue))
             output.append(field: 6, varint: sequence)
+        case .ruleSet(let rule, let sequence):
+            output.append(Kind.ruleSet.rawValue)
+            output.append(field: 1, message: rule)
+            output.append(field: 2, varint: sequence)
+        case .ruleRemoved(let pattern, let provenance, let sequence):
+            output.append(Kind.ruleRemoved.rawValue)
+            output.append(field: 1, text: pattern)
+            output.append(field: 2, message: provenance)
+            output.append(field: 3, varint: sequence)
+        case .pinned(let pin, let domain, let sequence):
+            output.append(Kind.pinned.rawValue)
+            output.append(field: 1, message: pin)
+            output.append(field: 2, varint: UInt64(domain.rawValue))
+            output.append(field: 3, varint: sequence)
+        case .unpinned(let name, let digest, let provenance, let domain, let sequence):
+            output.append(Kind.unpinned.rawValue)
+            output.append(field: 1, text: name)
+            output.append(field: 2, digest: digest)
+            output.append(field: 3, message: provenance)
+            output.append(field: 4, varint: UInt64(domain.rawValue))
+            output.append(field: 5, varint: sequence)
         }
         return output
     }
@@ -89,6 +124,10 @@ package enum StoreEvent: Hashable, Sendable {
         case .tokenRevoked: self = try StoreEvent.tokenRevoked(fields)
         case .storeCreated: self = try StoreEvent.storeCreated(fields)
         case .refRenewed: self = try StoreEvent.refRenewed(fields)
+        case .ruleSet: self = try StoreEvent.ruleSet(fields, limits)
+        case .ruleRemoved: self = try StoreEvent.ruleRemoved(fields, limits)
+        case .pinned: self = try StoreEvent.pinned(fields, limits)
+        case .unpinned: self = try StoreEvent.unpinned(fields, limits)
         }
     }
 

@@ -23,7 +23,7 @@ import Testing
     }
 
     @Test func `events of the page come back as they are`() throws {
-        for name in ["store-event", "ref-renewed"] {
+        for name in ["store-event", "ref-renewed", "rule-set", "pinned"] {
             let event = try StoreEvent(decoding: try example(name))
             let again = try StoreEvent(decoding: event.encode())
             #expect(again == event, "\(name)")
@@ -35,5 +35,19 @@ import Testing
         #expect(renewal.lifetime == 604_800)
         #expect(renewal.move == 7)
         #expect(sequence == 9)
+    }
+
+    @Test func `rules and pins of the page say what it says`() throws {
+        guard case .ruleSet(let rule, 10) = try StoreEvent(decoding: try example("rule-set")),
+            case .pinned(let pin, .standard, 11) =
+                try StoreEvent(decoding: try example("pinned"))
+        else { return #expect(Bool(false), "they are other events") }
+        #expect(rule.pattern == "team/*")
+        #expect(rule.keep == 5)
+        #expect(rule.keepTags == ["v*"])
+        #expect(rule.historySeconds == 0)
+        #expect(rule.quota == nil)
+        #expect(pin.reference == "team/project@\(Digest.of(Array("snapshot".utf8)))")
+        #expect(pin.reason == "paper")
     }
 }

@@ -27,7 +27,11 @@ import Testing
                 == Samples.serverDescription())
         #expect(
             try Provenance(decoding: Samples.signedProvenance.encode()) == Samples.signedProvenance)
-        for event in try Samples.events() + [Samples.renewal()] {
+        #expect(try RetentionRule(decoding: Samples.rule.encode()) == Samples.rule)
+        #expect(try PinRecord(decoding: Samples.pin.encode()) == Samples.pin)
+        #expect(
+            try HistoryEntry(decoding: Samples.recordedMove().encode()) == Samples.recordedMove())
+        for event in try Samples.events() + [Samples.renewal()] + Samples.keepingEvents() {
             #expect(try StoreEvent(decoding: event.encode()) == event)
         }
     }
@@ -67,6 +71,12 @@ import Testing
         var bytes: [UInt8] = []
         bytes.append(field: 9, varint: 1)
         #expect(throws: CASError.self) { try Precondition(decoding: bytes) }
+    }
+
+    @Test func `a rule of a newer program is refused, not kept in part`() {
+        var bytes = Samples.rule.encode()
+        bytes.append(field: 100, varint: 5)
+        #expect(throws: CASError.self) { try RetentionRule(decoding: bytes) }
     }
 
     @Test func `an event of a newer format is refused as such`() throws {

@@ -99,6 +99,43 @@ enum Samples {
         return description
     }
 
+    static func describedQuotas() throws -> StoreDescription {
+        var description = try description()
+        description.hasQuotas = true
+        return description
+    }
+
+    static var rule: RetentionRule {
+        var rule = RetentionRule(pattern: "team/**", provenance: provenance, created: time)
+        rule.keep = 5
+        rule.keepSeconds = 604_800
+        rule.keepTags = ["v*", "stable"]
+        rule.onceTags = ["release-*"]
+        rule.historySeconds = 0
+        rule.quota = 1 << 40
+        rule.isCache = true
+        rule.windowSeconds = 3600
+        return rule
+    }
+
+    static let pin = PinRecord(
+        name: "team/project", digest: digest, expires: time, reason: "paper",
+        provenance: provenance, created: time)
+
+    static func keepingEvents() -> [StoreEvent] {
+        [
+            .ruleSet(rule, sequence: 10), .ruleRemoved("team/**", provenance, sequence: 11),
+            .pinned(pin, .standard, sequence: 12),
+            .unpinned(name: "team/project", digest, provenance, .standard, sequence: 13),
+        ]
+    }
+
+    static func recordedMove() throws -> HistoryEntry {
+        var move = try move()
+        move.recorded = time
+        return move
+    }
+
     static let usage = UsageReport(
         refs: 1, snapshots: 2, blobs: 3, chunks: 4, packs: 5, storedBytes: 6, rawBytes: 7,
         logicalBytes: 8, freeBytes: 9, rows: [.init(prefix: "team", refs: 1, logicalBytes: 8)])
@@ -153,5 +190,19 @@ enum Samples {
                 ("StoreEvent5", try renewal().encode(), { try StoreEvent(decoding: $0).encode() }),
                 item(signedProvenance),
             ]
+            // What came with rules and pins.
+            + [
+                item(rule), item(RetentionRule(pattern: "**")), item(pin),
+                item(PinRequest(lifetime: 60, reason: "paper", provenance: provenance)),
+                item(QuotaRequest(ref: try ref(), bytes: 1 << 30)),
+                item(RulePage(entries: [rule])), item(PinPage(entries: [pin], next: "x")),
+                item(try recordedMove()), item(try describedQuotas()),
+            ]
+            + keepingEvents().enumerated().map { index, event in
+                (
+                    "StoreEvent\(index + 6)", event.encode(),
+                    { try StoreEvent(decoding: $0).encode() }
+                )
+            }
     }
 }

@@ -55,6 +55,15 @@ extension FuzzTargets {
             sequence: 7, name: $0, previous: target, target: nil, provenance: provenance,
             pushID: identifier)
     }
+    private static var rule: RetentionRule {
+        var rule = RetentionRule(pattern: "team/*", provenance: provenance, created: time)
+        (rule.keep, rule.keepTags, rule.onceTags) = (5, ["v*"], ["release-*"])
+        (rule.historySeconds, rule.quota, rule.isCache) = (0, 1 << 40, true)
+        return rule
+    }
+    private static let pin = PinRecord(
+        name: "team/project", digest: digest, expires: time, reason: "paper",
+        provenance: provenance, created: time)
     private static let token = TokenRecord(
         id: identifier, name: "ci", secretHash: digest, scopes: scopes, created: time,
         expires: time, revoked: time)
@@ -99,6 +108,10 @@ extension FuzzTargets {
                     rawBytes: 7, logicalBytes: 8, freeBytes: 9,
                     rows: [.init(prefix: "team", refs: 1, logicalBytes: 8)])
             ]),
+        message("retention-rule", [rule, RetentionRule(pattern: "**")]),
+        message("pin", [pin]),
+        message("pin-request", [PinRequest(lifetime: 60, reason: "paper")]),
+        message("quota-request", names.map { QuotaRequest(ref: $0, bytes: 1 << 30) }),
         message("error", [WireError(CASError(.notFound, "none", hint: "look", digest: digest))]),
     ]
 
@@ -110,6 +123,9 @@ extension FuzzTargets {
                 .storeCreated(
                     incarnation: identifier, averageBytes: 262_144, seed: 1, time: time,
                     sequence: 5),
+                .ruleSet(rule, sequence: 6), .ruleRemoved("team/*", Provenance(), sequence: 7),
+                .pinned(pin, .standard, sequence: 8),
+                .unpinned(name: "", digest, Provenance(), .standard, sequence: 9),
             ] + zip(moves, entries).map { StoreEvent.refMoved($0, $1, .standard) }
                 + moves.map { .refMoved($0, nil, .standard) }).map { $0.encode() },
             decode: { try StoreEvent(decoding: $0, limits: limits) }, encode: { $0.encode() })
