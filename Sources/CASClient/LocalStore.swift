@@ -1,4 +1,5 @@
 package import CASCore
+import CASFileSystem
 package import CASRepository
 package import CASWire
 
@@ -106,6 +107,24 @@ package final class LocalStore: StoreConnection {
 
     package func revokeToken(_ identifier: Identifier) throws {
         try repository.revokeToken(identifier)
+    }
+
+    package func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState {
+        try repository.maintain(request, domain: domain)
+    }
+
+    package func maintenance(_ id: Identifier, seconds: Int) throws -> MaintenanceState {
+        let clock = SystemClock()
+        let end = clock.monotonicNanoseconds() + UInt64(max(0, seconds)) * 1_000_000_000
+        while true {
+            guard let found = repository.maintenance.find(id) else {
+                throw CASError(.notFound, "nothing is known of this work")
+            }
+            guard !found.state.isDone, clock.monotonicNanoseconds() < end else {
+                return found.state
+            }
+            Sleep.milliseconds(5)
+        }
     }
 
     package func close() throws { try repository.close() }

@@ -140,6 +140,14 @@ extension RemoteStore {
 
     package func usage() throws -> UsageReport { try message(.GET, "/v1/usage") }
 
+    package func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState {
+        try message(.POST, "/v1/maintenance", body: request.encode())
+    }
+
+    package func maintenance(_ id: Identifier, seconds: Int) throws -> MaintenanceState {
+        try message(.GET, "/v1/maintenance/\(id)?wait=\(seconds)")
+    }
+
     package func createToken(_ request: TokenRequest) throws -> TokenResponse {
         try message(.POST, "/v1/tokens", body: request.encode())
     }

@@ -157,6 +157,12 @@ package final class RetryingStore: StoreConnection {
         try base.removeRef(name, update)
     }
     package func usage() throws -> UsageReport { try retry { try base.usage() } }
+    package func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState {
+        try retry { try base.maintain(request) }
+    }
+    package func maintenance(_ id: Identifier, seconds: Int) throws -> MaintenanceState {
+        try retry { try base.maintenance(id, seconds: seconds) }
+    }
     package func createToken(_ request: TokenRequest) throws -> TokenResponse {
         try base.createToken(request)
     }

@@ -56,6 +56,11 @@ package protocol StoreConnection: Sendable {
     /// Ends a token.
     func revokeToken(_ identifier: Identifier) throws
 
+    /// Starts long work on the store, unless it was started under this identifier; how far it is.
+    func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState
+    /// How far such work is, once it ended or after about so many seconds.
+    func maintenance(_ id: Identifier, seconds: Int) throws -> MaintenanceState
+
     /// Ends the use of the connection.
     func close() throws
 }

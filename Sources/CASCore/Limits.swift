@@ -44,6 +44,8 @@ package struct Limits: Sendable {
     package var chunkListInlineBytes = 4_096
     /// Refs or history entries in one answer at most.
     package var listingEntries = 1_000
+    /// Findings in what is told of long work at most.
+    package var findings = 10_000
     /// Upload streams of one push at most.
     package var streamsPerPush = 64
     /// Pushes in progress at once at most.

@@ -13,7 +13,7 @@ extension Route {
         case .missing, .blobs:
             // The digests and what surrounds them.
             min(limits.requestBytes, limits.digestsPerRequest * Digest.byteCount + 1024)
-        case .plan, .moveRef, .removeRef, .createToken:
+        case .plan, .moveRef, .removeRef, .createToken, .maintain:
             min(limits.requestBytes, limits.smallRequestBytes)
         default: nil
         }
@@ -73,6 +73,7 @@ extension Door {
             var report = try await blocking { try repository.usage(domain: domain) }
             report.rows.removeAll { !rights.allowsBelow(.read, $0.prefix) }
             return Door.message(report)
+        case .maintenance(let id): return try await maintenance(id, query, rights)
         case .tokens:
             return Door.message(TokenPage(entries: try await blocking { try repository.tokens() }))
         case .revokeToken(let identifier):
@@ -172,6 +173,7 @@ extension Door {
             }
             waiters.moved(name)
             return Response(status: .noContent)
+        case .maintain: return try await maintain(body, rights)
         case .createToken:
             return Door.message(
                 try await blocking {

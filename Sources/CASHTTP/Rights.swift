@@ -48,6 +48,21 @@ struct Rights: Sendable {
         }
     }
 
+    /// Throws unless somebody may have long work of a kind done.
+    func require(_ kind: MaintenanceKind) throws {
+        guard kind != .why else { return try requireSomewhere(.read) }
+        guard isAdministrator else {
+            throw CASError(
+                .permissionDenied, "only a token with the right 'admin' may do this to a store",
+                hint: "cas doctor shows what the token may do")
+        }
+    }
+
+    /// Whether everything is allowed.
+    var isAdministrator: Bool {
+        scopes.contains { $0.verbs.contains(.admin) && $0.prefix.isEmpty }
+    }
+
     /// Throws unless a request may be looked at at all.
     func check(_ route: Route, _ query: Query) throws {
         switch route {
@@ -56,13 +71,14 @@ struct Rights: Sendable {
         case .commit:
             try requireSomewhere(.write)
             if let ref = query["ref"] { try require(.write, try RefName(ref)) }
-        case .plan, .planTree, .planData, .blobs, .blob, .refs, .usage, .client:
+        case .plan, .planTree, .planData, .blobs, .blob, .refs, .usage, .client, .maintain,
+            .maintenance:
             try requireSomewhere(.read)
         case .ref(let name), .history(let name): try require(.read, name)
         case .moveRef(let name): try require(.write, name)
         case .removeRef(let name): try require(.delete, name)
         case .tokens, .createToken, .revokeToken:
-            guard scopes.contains(where: { $0.verbs.contains(.admin) && $0.prefix.isEmpty }) else {
+            guard isAdministrator else {
                 throw CASError(
                     .permissionDenied, "only a token with the right 'admin' manages tokens",
                     hint: "on the server's machine: cas token create --store DIR")

@@ -23,6 +23,8 @@ enum Route: Sendable {
     case tokens
     case createToken
     case revokeToken(Identifier)
+    case maintain
+    case maintenance(Identifier)
     case health
     case readiness
     case metrics
@@ -60,6 +62,8 @@ enum Route: Sendable {
         case (.get, "tokens", 1): self = .tokens
         case (.post, "tokens", 1): self = .createToken
         case (.delete, "tokens", 2): self = .revokeToken(try Route.identifier(parts[1]))
+        case (.post, "maintenance", 1): self = .maintain
+        case (.get, "maintenance", 2): self = .maintenance(try Route.identifier(parts[1]))
         default: throw Route.unknown("/v1/" + parts.joined(separator: "/"))
         }
     }
@@ -126,6 +130,7 @@ enum Route: Sendable {
         case .usage: "usage"
         case .client: "client"
         case .tokens, .createToken, .revokeToken: "tokens"
+        case .maintain, .maintenance: "maintenance"
         case .health, .readiness, .metrics: "operations"
         }
     }

@@ -30,6 +30,8 @@ package final class Repository: Sendable {
     let writer: PackWriter
     let plans: PlanCache
     let looks = RenewalLooks()
+    /// Long work that is being done.
+    package let maintenance: MaintenanceJobs
     /// Says that somebody uses the store's directory, as long as it is held.
     let use = Mutex<FileLock?>(nil)
     /// Lent to whoever reads a record.
@@ -53,6 +55,7 @@ package final class Repository: Sendable {
         self.incarnation = incarnation
         self.chunker = chunker
         counters = StoreCounters()
+        maintenance = MaintenanceJobs(findings: configuration.limits.findings)
         self.objects = CountingBackend(objects, counters.objects)
         files = PackFiles(
             fileSystem: fileSystem, directory: configuration.activeDirectory,
@@ -85,6 +88,7 @@ package final class Repository: Sendable {
 
     /// Ends the use of the store: seals this process's packs, hands them over and closes the catalog.
     package func close() throws {
+        maintenance.close()
         let result = Result { try writer.close() }
         transfer.finish()
         files.close()

@@ -19,6 +19,8 @@ enum Interruption {
         case run
         /// A job of which nobody knows whether the cluster took it.
         case submission
+        /// Work on a store, which a server goes on with.
+        case maintenance
     }
 
     private static let work = Atomic<UInt8>(Work.reading.rawValue)
@@ -54,6 +56,8 @@ enum Interruption {
             "\ninterrupted: what was fetched stays; run it again to go on\n"
         case Work.submission.rawValue:
             "\ninterrupted: the job may be there; kubectl get shows it, and cas runs lists its run\n"
+        case Work.maintenance.rawValue:
+            "\ninterrupted: what was done stays; a server goes on by itself\n"
         case Work.run.rawValue:
             "\ninterrupted: the job goes on; kubectl delete ends it\n"
         default: "\ninterrupted\n"

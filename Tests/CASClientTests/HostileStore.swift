@@ -109,5 +109,11 @@ final class HostileStore: StoreConnection {
     }
     func tokens() throws -> [TokenRecord] { try base.tokens() }
     func revokeToken(_ identifier: Identifier) throws { try base.revokeToken(identifier) }
+    func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState {
+        try base.maintain(request)
+    }
+    func maintenance(_ id: Identifier, seconds: Int) throws -> MaintenanceState {
+        try base.maintenance(id, seconds: seconds)
+    }
     func close() throws { try base.close() }
 }

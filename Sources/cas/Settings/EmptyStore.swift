@@ -60,6 +60,8 @@ struct EmptyStore: StoreConnection {
     func createToken(_ request: TokenRequest) throws -> TokenResponse { throw absent }
     func tokens() throws -> [TokenRecord] { [] }
     func revokeToken(_ identifier: Identifier) throws { throw absent }
+    func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState { throw absent }
+    func maintenance(_ id: Identifier, seconds: Int) throws -> MaintenanceState { throw absent }
     func close() throws {}
 
     private var absent: CASError {
