@@ -19,6 +19,7 @@ package enum RefLifetime {
         }
     }
 
+    /// A time so many seconds, within bounds, behind another.
     static func end(_ lifetime: UInt64, from now: Timestamp) -> Timestamp {
         Timestamp(seconds: now.seconds + Int64(lifetime), nanoseconds: now.nanoseconds)
     }

@@ -154,15 +154,7 @@ struct ExpiryFlag: ParsableArguments {
     /// What is said of a ref that was just moved; nil if it does not expire.
     static func note(_ ref: RefName, _ lifetime: UInt64) -> String? {
         guard lifetime > 0 else { return nil }
-        return "\(ref) expires in \(span(lifetime)); who fetches it keeps it"
-    }
-
-    private static func span(_ seconds: UInt64) -> String {
-        let units: [(UInt64, String)] = [(86_400, "d"), (3600, "h"), (60, "m")]
-        for (size, unit) in units where seconds.isMultiple(of: size) {
-            return "\(seconds / size)\(unit)"
-        }
-        return "\(seconds)s"
+        return "\(ref) expires in \(DurationText.text(lifetime)); who fetches it keeps it"
     }
 }
 
