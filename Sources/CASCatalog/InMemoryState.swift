@@ -14,6 +14,19 @@ struct InMemoryState: Sendable {
         }
     }
 
+    /// A pin of one domain.
+    struct PinKey: Hashable, Sendable {
+        var domain: Domain
+        var name: String
+        var digest: Digest
+    }
+
+    /// A rule of one domain.
+    struct RuleKey: Hashable, Sendable {
+        var domain: Domain
+        var pattern: String
+    }
+
     /// A push of one domain.
     struct PushKey: Hashable, Sendable {
         var domain: Domain
@@ -35,4 +48,13 @@ struct InMemoryState: Sendable {
     var pushes: [PushKey: PushResponse] = [:]
     var tokens: [Identifier: TokenRecord] = [:]
     var leases: [Identifier: Lease] = [:]
+    var generation: UInt64 = 1
+    var condemned: [Digest: UInt64] = [:]
+    var barrier: Set<Digest> = []
+    var touches: [Digest: Touch] = [:]
+    var pins: [PinKey: PinRecord] = [:]
+    var rules: [RuleKey: RetentionRule] = [:]
+    var purges: [Digest: String] = [:]
+    var doomed: [Identifier: Bool] = [:]
+    var measures: [Digest: SnapshotMeasure] = [:]
 }

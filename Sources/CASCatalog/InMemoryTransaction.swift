@@ -207,6 +207,7 @@ extension InMemoryTransaction: CatalogTransaction {
     func remove(completeSnapshots digests: [Digest], domain: Domain) throws {
         try domain.requireStandard()
         let gone = Set(digests)
+        for digest in digests { state.measures[digest] = nil }
         state.snapshots.removeAll { gone.contains($0.snapshot) }
     }
 
@@ -214,6 +215,7 @@ extension InMemoryTransaction: CatalogTransaction {
         try domain.requireStandard()
         state.treeStates = [:]
         state.snapshots = []
+        state.measures = [:]
     }
 
     func move(_ move: HistoryEntry, _ entry: RefEntry?, domain: Domain) {

@@ -18,9 +18,18 @@ package struct Lease: Hashable, Sendable {
     package var domain: Domain
     /// The end, in the server's monotonic nanoseconds; a reboot makes it last longer, never shorter.
     package var expires: UInt64
+    /// The generation of the store when it was taken: what was condemned then or later is not deleted.
+    package var generation: UInt64
+    /// The snapshot that is read; nil for a push.
+    package var digest: Digest?
 
     /// A lease from its parts.
-    package init(identifier: Identifier, purpose: Purpose, domain: Domain, expires: UInt64) {
+    package init(
+        identifier: Identifier, purpose: Purpose, domain: Domain, expires: UInt64,
+        generation: UInt64 = 0, digest: Digest? = nil
+    ) {
+        self.generation = generation
+        self.digest = digest
         self.identifier = identifier
         self.purpose = purpose
         self.domain = domain

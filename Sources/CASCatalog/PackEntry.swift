@@ -17,6 +17,12 @@ package struct PackEntry: Hashable, Sendable {
     package var committedBytes: UInt64
     /// When it was created.
     package var created: Timestamp
+    /// Bytes of the events among its records.
+    package var eventBytes: UInt64 = 0
+    /// The highest sequence of an event in it; zero without any.
+    package var lastEvent: UInt64 = 0
+    /// The level at which its records were compressed anew; zero if they were not.
+    package var level = 0
 
     /// A pack from its parts; the number of a new one does not matter.
     package init(

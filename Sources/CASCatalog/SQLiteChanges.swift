@@ -16,7 +16,7 @@ extension SQLiteTransaction: CatalogTransaction {
 
     func nextSequence() throws -> UInt64 { try increment("sequence") }
 
-    private func increment(_ name: String) throws -> UInt64 {
+    func increment(_ name: String) throws -> UInt64 {
         let next = try counter(name) + 1
         try raise(name, to: next)
         return next
@@ -41,7 +41,8 @@ extension SQLiteTransaction: CatalogTransaction {
             throw CatalogFailure.duplicatePack(entry.identifier)
         }
         let number = Int64(clamping: try increment("pack"))
-        let query = try SQLiteQuery(database, "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        let query = try SQLiteQuery(
+            database, "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         query.bind(1, number)
         query.bind(2, entry.identifier.bytes)
         query.bind(3, Int64(entry.packClass.rawValue))
@@ -50,6 +51,9 @@ extension SQLiteTransaction: CatalogTransaction {
         query.bind(6, entry.committedBytes)
         query.bind(7, entry.created.seconds)
         query.bind(8, Int64(entry.created.nanoseconds))
+        query.bind(9, entry.eventBytes)
+        query.bind(10, entry.lastEvent)
+        query.bind(11, Int64(entry.level))
         try query.run()
         return number
     }
@@ -117,12 +121,12 @@ extension SQLiteTransaction: CatalogTransaction {
         }
     }
 
-    private struct UsageKey: Hashable {
+    struct UsageKey: Hashable {
         let pack: Int64
         let kind: RecordKind
     }
 
-    private func add(
+    func add(
         _ records: CatalogCounts.Records, to key: UsageKey, sign: Int64
     ) throws {
         let query = try SQLiteQuery(
@@ -168,7 +172,7 @@ extension SQLiteTransaction: CatalogTransaction {
         try delete("DELETE FROM chunk_lists WHERE digest = ?", digests)
     }
 
-    private func delete(_ sql: String, _ digests: [Digest]) throws {
+    func delete(_ sql: String, _ digests: [Digest]) throws {
         let query = try SQLiteQuery(database, sql)
         for digest in digests {
             query.bind(1, digest)
@@ -290,11 +294,14 @@ extension SQLiteTransaction: CatalogTransaction {
     }
 
     func insert(lease: Lease) throws {
-        let query = try SQLiteQuery(database, "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)")
+        let query = try SQLiteQuery(
+            database, "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)")
         query.bind(1, lease.identifier.bytes)
         query.bind(2, Int64(lease.purpose.rawValue))
         query.bind(3, Int64(lease.domain.rawValue))
         query.bind(4, lease.expires)
+        query.bind(5, lease.generation)
+        query.bind(6, lease.digest)
         try query.run()
     }
 
@@ -315,6 +322,6 @@ extension SQLiteTransaction: CatalogTransaction {
         for table in SQLiteSchema.rebuiltTables {
             try SQLiteQuery(database, "DELETE FROM \(table)").run()
         }
-        try SQLiteQuery(database, "UPDATE counters SET value = 0").run()
+        try SQLiteQuery(database, "UPDATE counters SET value = (name = 'generation')").run()
     }
 }

@@ -135,6 +135,10 @@ struct SQLiteQuery {
         return Digest(bytes)
     }
 
+    func optionalDigest(_ column: Int32) throws -> Digest? {
+        blob(column).count == 0 ? nil : try digest(column)
+    }
+
     func identifier(_ column: Int32) throws -> Identifier {
         guard let identifier = Identifier(bytes: blob(column)) else {
             throw SQLiteQuery.malformed()

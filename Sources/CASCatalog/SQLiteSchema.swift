@@ -11,7 +11,7 @@ enum SQLiteSchema {
     /// Step N makes format N + 1 of format N.
     ///
     /// A step that was released is never changed.
-    static let migrations = [version1]
+    static let migrations = [version1, version2]
 
     private static let version1 = """
         CREATE TABLE settings (
@@ -75,10 +75,49 @@ enum SQLiteSchema {
         ) STRICT, WITHOUT ROWID;
         """
 
+    /// What collection needs; see Catalog.md.
+    private static let version2 = """
+        INSERT INTO counters VALUES ('generation', 1);
+        ALTER TABLE packs ADD COLUMN events INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE packs ADD COLUMN last_event INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE packs ADD COLUMN level INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE leases ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE leases ADD COLUMN digest BLOB;
+        ALTER TABLE snapshots ADD COLUMN ranges INTEGER;
+        ALTER TABLE snapshots ADD COLUMN reads INTEGER;
+        ALTER TABLE snapshots ADD COLUMN restored INTEGER;
+        CREATE INDEX snapshots_unmeasured ON snapshots (number) WHERE ranges IS NULL;
+        CREATE TABLE condemned (
+            digest BLOB PRIMARY KEY, generation INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE barrier (
+            digest BLOB PRIMARY KEY
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE touches (
+            digest BLOB PRIMARY KEY, by_digest INTEGER NOT NULL, by_name INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE pins (
+            domain INTEGER NOT NULL, name TEXT NOT NULL, digest BLOB NOT NULL,
+            record BLOB NOT NULL,
+            PRIMARY KEY (domain, name, digest)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE rules (
+            domain INTEGER NOT NULL, pattern TEXT NOT NULL, record BLOB NOT NULL,
+            PRIMARY KEY (domain, pattern)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE purges (
+            digest BLOB PRIMARY KEY, reason TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE doomed (
+            identifier BLOB PRIMARY KEY, object INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """
+
     /// Tables that a rebuild empties; `counters` starts again instead.
     static let rebuiltTables = [
         "settings", "packs", "pack_usage", "locations", "chunk_lists", "trees", "snapshots", "refs",
-        "moves", "pushes", "tokens", "leases",
+        "moves", "pushes", "tokens", "leases", "condemned", "barrier", "touches", "pins", "rules",
+        "purges", "doomed",
     ]
 
     /// The format of an open file: 0 for an empty one; throws for what this program cannot use.

@@ -36,17 +36,20 @@ final class SQLiteTransaction: CatalogReader {
             "SELECT pack, offset, stored, raw, form FROM locations WHERE digest = ?")
         return try digests.map { digest in
             query.bind(1, digest)
-            return try query.first { row in
-                let form = try row.number(4, UInt16.self)
-                guard let kind = RecordKind(rawValue: UInt8(form >> 8)),
-                    let codec = FrameCodec(rawValue: UInt8(form & 0xff))
-                else { throw SQLiteQuery.malformed() }
-                return BlobLocation(
-                    pack: row.integer(0), offset: try row.unsigned(1),
-                    storedLength: try row.number(2, UInt32.self),
-                    rawLength: try row.number(3, UInt32.self), kind: kind, codec: codec)
-            }
+            return try query.first(SQLiteTransaction.location)
         }
+    }
+
+    /// The location in the first five columns of a row.
+    static func location(_ row: SQLiteQuery) throws -> BlobLocation {
+        let form = try row.number(4, UInt16.self)
+        guard let kind = RecordKind(rawValue: UInt8(form >> 8)),
+            let codec = FrameCodec(rawValue: UInt8(form & 0xff))
+        else { throw SQLiteQuery.malformed() }
+        return BlobLocation(
+            pack: row.integer(0), offset: try row.unsigned(1),
+            storedLength: try row.number(2, UInt32.self),
+            rawLength: try row.number(3, UInt32.self), kind: kind, codec: codec)
     }
 
     func digests(in pack: Int64, from offset: UInt64) throws -> [Digest] {
@@ -105,19 +108,24 @@ final class SQLiteTransaction: CatalogReader {
 extension SQLiteTransaction {
     private static let packColumns =
         """
-        SELECT number, identifier, class, sealed, object, committed, seconds, nanoseconds FROM packs
+        SELECT number, identifier, class, sealed, object, committed, seconds, nanoseconds, events,
+            last_event, level FROM packs
         """
 
     private static func pack(_ row: SQLiteQuery) throws -> PackEntry {
         guard let packClass = PackClass(rawValue: try row.number(2, UInt8.self)) else {
             throw SQLiteQuery.malformed()
         }
-        return PackEntry(
+        var entry = PackEntry(
             number: row.integer(0), identifier: try row.identifier(1), packClass: packClass,
             isSealed: row.integer(3) != 0, isStored: row.integer(4) != 0,
             committedBytes: try row.unsigned(5),
             created: Timestamp(
                 seconds: row.integer(6), nanoseconds: try row.number(7, UInt32.self)))
+        entry.eventBytes = try row.unsigned(8)
+        entry.lastEvent = try row.unsigned(9)
+        entry.level = try row.number(10, Int.self)
+        return entry
     }
 
     func packs() throws -> [PackEntry] {
@@ -138,7 +146,7 @@ extension SQLiteTransaction {
         return try query.first { try RefEntry(decoding: $0.blob(0)) }
     }
 
-    private func bind(_ query: SQLiteQuery, _ name: RefName, _ domain: Domain) {
+    func bind(_ query: SQLiteQuery, _ name: RefName, _ domain: Domain) {
         query.bind(1, Int64(domain.rawValue))
         query.bind(2, name.name)
         query.bind(3, name.tag)
@@ -237,13 +245,22 @@ extension SQLiteTransaction {
         }
         return Lease(
             identifier: try row.identifier(0), purpose: purpose,
-            domain: Domain(rawValue: try row.number(2, UInt32.self)), expires: try row.unsigned(3))
+            domain: Domain(rawValue: try row.number(2, UInt32.self)), expires: try row.unsigned(3),
+            generation: try row.unsigned(4), digest: try row.optionalDigest(5))
+    }
+
+    private static let leaseColumns =
+        "SELECT identifier, purpose, domain, expires, generation, digest FROM leases"
+
+    func leases() throws -> [Lease] {
+        try SQLiteQuery(database, SQLiteTransaction.leaseColumns + " ORDER BY identifier").all(
+            SQLiteTransaction.lease)
     }
 
     func lease(_ identifier: Identifier) throws -> Lease? {
         let query = try SQLiteQuery(
             database,
-            "SELECT identifier, purpose, domain, expires FROM leases WHERE identifier = ?")
+            SQLiteTransaction.leaseColumns + " WHERE identifier = ?")
         query.bind(1, identifier.bytes)
         return try query.first(SQLiteTransaction.lease)
     }
@@ -251,10 +268,7 @@ extension SQLiteTransaction {
     func expiredLeases(at monotonicNanoseconds: UInt64) throws -> [Lease] {
         let query = try SQLiteQuery(
             database,
-            """
-            SELECT identifier, purpose, domain, expires FROM leases WHERE expires <= ?
-            ORDER BY expires, identifier
-            """)
+            SQLiteTransaction.leaseColumns + " WHERE expires <= ? ORDER BY expires, identifier")
         query.bind(1, monotonicNanoseconds)
         return try query.all(SQLiteTransaction.lease)
     }

@@ -9,7 +9,9 @@ import Synchronization
 /// the sealed ones, `catalog.sqlite` (Store.md).
 package enum StoreLocation {
     private static let formatName = "format"
-    private static let formatLine = "cas store 1"
+    private static let formatLine = "cas store 2"
+    /// Stores that this program brings to its own format in place.
+    private static let olderLines = ["cas store 1"]
     private static let activeName = "active"
     private static let packsName = "packs"
     private static let catalogName = "catalog.sqlite"
@@ -131,6 +133,11 @@ package enum StoreLocation {
         let format = "\(directory)/\(formatName)"
         if let bytes = try fileSystem.read(format, maximumBytes: 4096) {
             let line = String(decoding: bytes, as: UTF8.self).prefix { $0 != "\n" }
+            if olderLines.contains(String(line)) {
+                // First of all: an older program must not touch what a newer one wrote into.
+                try writeFormat(directory, fileSystem)
+                return false
+            }
             guard line == formatLine else {
                 throw CASError(
                     .failedPrecondition,

@@ -99,6 +99,13 @@ enum Sample {
             pushID: identifier(Int(sequence)))
     }
 
+    static func pin(_ number: Int, name: String) -> PinRecord {
+        PinRecord(
+            name: name, digest: digest(number), expires: number % 2 == 0 ? later : nil,
+            reason: "because \(number)", provenance: Provenance(author: "ada", time: time),
+            created: time)
+    }
+
     static func response(_ number: Int) -> PushResponse {
         PushResponse(
             outcome: .done, snapshot: digest(number), tree: digest(number + 1), previous: nil,

@@ -48,9 +48,44 @@ struct CatalogView: Equatable {
         add("token", try identifiers.map { try reader.token($0) })
         add("leases", try identifiers.map { try reader.lease($0) })
         add("expired", try reader.expiredLeases(at: 50))
+        try addKeeping(reader, digests)
         let counts = try reader.counts(domain: domain)
         add("counts", [counts.refs, counts.snapshots, counts.packs, counts.packBytes])
         add("sums", counts.records.map { "\($0.key) \($0.value)" }.sorted())
+    }
+}
+
+extension CatalogView {
+    /// The same about what is kept and what goes.
+    private mutating func addKeeping(_ reader: any CatalogReader, _ digests: [Digest]) throws {
+        let domain = Domain.standard
+        func text(_ values: some Any) -> String { "\(values)" }
+        for after in [nil] + digests.map(Optional.some) {
+            values += [
+                text(try reader.locations(after: after, limit: 3, domain: domain)),
+                text(try reader.treeKeys(after: after, limit: 3, domain: domain)),
+                text(try reader.snapshotKeys(after: after, limit: 3, domain: domain)),
+                text(try reader.condemned(after: after, limit: 3, domain: domain)),
+                text(try reader.touches(after: after, limit: 3, domain: domain)),
+                text(try reader.purges(after: after, limit: 3, domain: domain)),
+            ]
+        }
+        values += [
+            text(try reader.generation()), text(try reader.condemned(of: digests, domain: domain)),
+            text(try reader.leases()),
+            text(try digests.map { try reader.touch(of: $0, domain: domain) }),
+            text(try reader.pins(domain: domain)), text(try reader.rules(domain: domain)),
+            text(try reader.purged(digests, domain: domain)), text(try reader.hasPurges()),
+            text(try reader.doomedPacks()),
+            text(try reader.packUsage().filter { $0.value.count > 0 }.sorted { $0.key < $1.key }),
+            text(try reader.unmeasuredSnapshots(limit: 3, domain: domain)),
+            text(try digests.map { try reader.measure(of: $0, domain: domain) }),
+        ]
+        var after: HistoryEntry?
+        while let page = try? reader.moves(after: after, limit: 2, domain: domain), !page.isEmpty {
+            values.append(text(page))
+            after = page.last
+        }
     }
 }
 
@@ -62,7 +97,7 @@ struct CatalogChange {
     var name: String
 
     init(_ random: inout SeededGenerator) {
-        kind = Int.random(in: 0..<22, using: &random)
+        kind = Int.random(in: 0..<42, using: &random)
         first = Int.random(in: 0..<8, using: &random)
         second = Int.random(in: 0..<8, using: &random)
         name = CatalogView.names[Int.random(in: CatalogView.names.indices, using: &random)]
@@ -71,10 +106,56 @@ struct CatalogChange {
     /// Makes the change; what it answered, or the code of its error.
     func apply(_ change: any CatalogTransaction) throws -> String {
         do {
+            if kind >= 22 { return try applyKeeping(change) }
             return kind < 11 ? try applyContent(change) : try applyNames(change)
         } catch let error as CASError {
             return "\(error.code)"
         }
+    }
+
+    private func applyKeeping(_ change: any CatalogTransaction) throws -> String {
+        let domain = Domain.standard
+        let digests = [Sample.digest(first), Sample.digest(second)]
+        switch kind {
+        case 22: return "\(try change.nextGeneration())"
+        case 23, 24: try change.condemn(digests, generation: UInt64(first + 1), domain: domain)
+        case 25: try change.revive(digests, domain: domain)
+        case 26: try change.addBarrier(digests[0], domain: domain)
+        case 27: return "\(try change.takeBarrier(limit: 2, domain: domain).count)"
+        case 28:
+            try change.insert(
+                touch: Touch(digest: digests[0], byDigest: Int64(first), byName: Int64(second)),
+                domain: domain)
+        case 29:
+            // Which of several go is not said: as many as there may be.
+            return "\(try change.removeTouches(before: Int64(first), limit: 8, domain: domain))"
+        case 30:
+            try change.removeHistory(try RefName(name), upTo: UInt64(second), domain: domain)
+        case 31, 32: try change.insert(pin: Sample.pin(first, name: "team"), domain: domain)
+        case 33: return "\(try change.removePin(name: "team", digest: digests[0], domain: domain))"
+        case 34: try change.insert(rule: RetentionRule(pattern: "p\(first)"), domain: domain)
+        case 35: return "\(try change.removeRule(pattern: "p\(first)", domain: domain))"
+        case 36: try change.insert(purged: digests, reason: "\(second)", domain: domain)
+        case 37:
+            let old = Sample.location(Int64(second % 4 + 1), UInt64(64 + first))
+            let new = Sample.location(Int64(first % 4 + 1), UInt64(900 + first))
+            guard try change.pack(new.pack) != nil else { return "" }
+            return
+                "\(try change.relocate([Relocation(digest: digests[0], old: old, new: new)], domain: domain))"
+        case 38: return "\(try change.removeEmptyPack(Int64(first)))"
+        case 39: try change.remove(doomed: Sample.identifier(first))
+        case 40:
+            try change.addEvents(
+                pack: Int64(first), bytes: UInt64(second), lastSequence: UInt64(second))
+            try change.update(pack: Int64(first), level: second)
+        default:
+            try change.set(
+                measure: first % 3 == 0
+                    ? nil : SnapshotMeasure(ranges: UInt64(first), readBytes: 3, restoredBytes: 2),
+                of: digests[1], domain: domain)
+            try change.limitLeases(to: UInt64(20 + first))
+        }
+        return ""
     }
 
     private func applyContent(_ change: any CatalogTransaction) throws -> String {

@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test func `a newer format is refused before anything is touched`() throws {
-        try Data("cas store 2\n".utf8).write(
+        try Data("cas store 3\n".utf8).write(
             to: URL(filePath: directory.path).appending(path: "format"))
         let before = try FileManager.default.subpathsOfDirectory(atPath: directory.path).sorted()
         for create in [false, true] {
