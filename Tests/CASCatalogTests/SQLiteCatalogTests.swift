@@ -198,7 +198,7 @@ import Testing
             let cells = line.split(separator: "|", omittingEmptySubsequences: false)
             guard cells.count == 5 else { continue }
             if let name = cells[1].firstMatch(of: /`(.*)`/)?.1 { table = String(name) }
-            for column in cells[2].matches(of: /`([a-z]+)`/) {
+            for column in cells[2].matches(of: /`([a-z_]+)`/) {
                 named[table, default: []].insert(String(column.1))
             }
         }
