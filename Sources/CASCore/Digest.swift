@@ -69,6 +69,9 @@ package struct Digest: Hashable, Comparable, Sendable {
         self.init(words.0, words.1, words.2, words.3)
     }
 
+    /// The first 16 bytes, as two words.
+    package var half: (UInt64, UInt64) { (word0, word1) }
+
     /// The SHA-256 of `bytes`.
     package static func of(_ bytes: UnsafeRawBufferPointer) -> Digest {
         var hasher = DigestHasher()

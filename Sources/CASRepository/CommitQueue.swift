@@ -12,15 +12,29 @@ final class CommitContext {
     /// Reads records, pending ones too.
     let records: RecordReader
     private(set) var events: [[UInt8]] = []
+    /// The highest sequence of these.
+    private(set) var lastSequence: UInt64 = 0
+    /// Bytes of this process's packs that are durable.
+    let durableBytes: [Int64: UInt64]
 
-    init(_ transaction: any CatalogTransaction, _ records: RecordReader) {
+    init(
+        _ transaction: any CatalogTransaction, _ records: RecordReader,
+        durableBytes: [Int64: UInt64]
+    ) {
         self.transaction = transaction
         self.records = records
+        self.durableBytes = durableBytes
     }
 
     /// Adds recorded state, which becomes durable in a pack before the transaction commits.
     func record(_ event: StoreEvent) {
+        lastSequence = max(lastSequence, event.sequence)
         events.append(event.encode())
+    }
+
+    /// Whether a record lies in what is durable.
+    func isDurable(_ location: BlobLocation) -> Bool {
+        location.offset + location.recordBytes <= durableBytes[location.pack, default: 0]
     }
 }
 

@@ -21,10 +21,10 @@ extension Repository {
         }
         let pending = taken.map { session, items in (session, items.within(durable)) }
         if jobs.contains(where: \.isEvent) {
-            try processWithEvents(jobs, pending, progress)
+            try processWithEvents(jobs, pending, progress, durable)
         } else {
             try catalog.write { transaction in
-                _ = try run(jobs, pending, progress, transaction)
+                _ = try run(jobs, pending, progress, transaction, durable)
             }
             writer.committed(progress)
         }
@@ -40,7 +40,8 @@ extension Repository {
     /// As above where bodies may record events: these go to the metadata pack, durable before the
     /// transaction commits, and are cut off again if it does not.
     private func processWithEvents(
-        _ jobs: [CommitQueue.Job], _ pending: [Pending], _ progress: PackWriter.Progress
+        _ jobs: [CommitQueue.Job], _ pending: [Pending], _ progress: PackWriter.Progress,
+        _ durable: [Int64: UInt64]
     ) throws {
         let pack = try writer.active(.metadata)
         var progress = progress
@@ -49,7 +50,8 @@ extension Repository {
         try pack.appendExclusively(
             { append in
                 try catalog.write { transaction in
-                    let events = try run(jobs, pending, progress, transaction)
+                    let context = try run(jobs, pending, progress, transaction, durable)
+                    let events = context.events
                     guard !events.isEmpty else { return }
                     let records = ReusableBuffer(capacity: 4096)
                     var headers: [RecordHeader] = []
@@ -73,6 +75,9 @@ extension Repository {
                     }
                     counters.add(synchronizations: 1)
                     try transaction.update(pack: pack.number, isSealed: nil, committedBytes: end)
+                    try transaction.addEvents(
+                        pack: pack.number, bytes: UInt64(records.count),
+                        lastSequence: context.lastSequence)
                 }
             },
             mayCut: {
@@ -93,15 +98,17 @@ extension Repository {
 
     private func run(
         _ jobs: [CommitQueue.Job], _ pending: [Pending], _ progress: PackWriter.Progress,
-        _ transaction: any CatalogTransaction
-    ) throws -> [[UInt8]] {
+        _ transaction: any CatalogTransaction, _ durable: [Int64: UInt64]
+    ) throws -> CommitContext {
         try writer.record(progress, transaction)
         for (session, items) in pending {
+            let items = try usable(items, transaction, session.domain)
             try transaction.insert(locations: items.locations, domain: session.domain)
             try transaction.insert(chunkLists: items.chunkLists, domain: session.domain)
         }
-        let reader = try RecordReader(files: files, catalog: transaction, limits: limits)
-        let context = CommitContext(transaction, reader)
+        let reader = try RecordReader(
+            files: files, catalog: transaction, limits: limits, isCurrent: true)
+        let context = CommitContext(transaction, reader, durableBytes: durable)
         for job in jobs {
             do {
                 try job.body(context)
@@ -111,6 +118,30 @@ extension Repository {
             }
         }
         try quarantine(files.takeDamaged(), transaction, domain: .standard)
-        return context.events
+        return context
+    }
+
+    /// Records of a push without those whose pack another process took for empty and removed, and without
+    /// what was purged: the push will be told that they are missing.
+    private func usable(
+        _ items: PendingRecords, _ transaction: any CatalogTransaction, _ domain: Domain
+    ) throws -> PendingRecords {
+        guard !items.locations.isEmpty else { return items }
+        var gone: Set<Int64> = []
+        for number in Set(items.locations.map(\.1.pack)) where try transaction.pack(number) == nil {
+            gone.insert(number)
+        }
+        let hasPurges = try transaction.hasPurges()
+        guard !gone.isEmpty || hasPurges else { return items }
+        let purged =
+            hasPurges
+            ? try transaction.purged(items.locations.map(\.0), domain: domain)
+            : items.locations.map { _ in nil }
+        let kept = zip(items.locations, purged).filter { item, reason in
+            reason == nil && !gone.contains(item.1.pack)
+        }.map(\.0)
+        let digests = Set(kept.map(\.0))
+        return PendingRecords(
+            locations: kept, chunkLists: items.chunkLists.filter { digests.contains($0.0) })
     }
 }

@@ -58,6 +58,8 @@ struct Completeness {
     private var visited: Set<Pair> = []
     private var known: [Digest: TreeState] = [:]
     private var found: [(Digest, TreeState)] = []
+    /// What was found to be here: nothing of it may be condemned once a tree of it counts as complete.
+    private var present: [Digest] = []
     /// Whether a record proved damaged: what is known of other trees may then be wrong.
     private var isDamaged = false
 
@@ -79,10 +81,17 @@ struct Completeness {
         }
         guard let content = try payload(digest, location) else { return (nil, missing) }
         let snapshot = try Snapshot(decoding: content)
-        if try transaction.completeSnapshot(digest, domain: domain) { return (snapshot, missing) }
+        present.append(digest)
+        if try transaction.completeSnapshot(digest, domain: domain) {
+            try transaction.addBarrier(digest, domain: domain)
+            return (snapshot, missing)
+        }
         try walk(Pair(directory: snapshot.tree.digest, attributes: snapshot.attributes?.digest))
-        if !isDamaged { try transaction.insert(treeStates: found, domain: domain) }
         if missing.count == 0 {
+            // What a collection was about to take comes back whole, in the transaction that says so.
+            try transaction.revive(present, domain: domain)
+            try transaction.addBarrier(digest, domain: domain)
+            if !isDamaged { try transaction.insert(treeStates: found, domain: domain) }
             let totals = try state(snapshot.tree.digest)?.totals
             guard totals == snapshot.totals else {
                 throw CASError(
@@ -151,6 +160,9 @@ struct Completeness {
         for (digest, location) in zip(messages, locations) where location == nil {
             missing.add(digest)
         }
+        for (digest, location) in zip(messages, locations) where location != nil {
+            present.append(digest)
+        }
         guard let place = locations[0] else { return }
         guard let content = try payload(pair.directory, place) else { return }
         let directory = try Directory(decodingCanonical: content, limits: limits)
@@ -189,6 +201,7 @@ struct Completeness {
                 isWhole = false
                 continue
             }
+            present.append(file.digest)
             let size: UInt64?
             if location.kind == .chunkList {
                 size = try sizeOfList(file.digest)
@@ -220,6 +233,7 @@ struct Completeness {
             missing.add(digest)
             return nil
         }
+        present += list.chunks
         return list.size
     }
 

@@ -116,6 +116,15 @@ package enum StoreLocation {
         var configuration = RepositoryConfiguration(
             activeDirectory: "\(directory)/\(activeName)")
         configuration.limits = limits
+        configuration.lockForCollection = {
+            guard let lock = try FileLock(path: "\(directory)/\(lockName).collect") else {
+                throw CASError(
+                    .failedPrecondition, "this store is being collected by somebody else",
+                    hint: "wait until that is done, or ask the server: cas gc --server URL",
+                    path: directory)
+            }
+            return lock
+        }
         return configuration
     }
 

@@ -19,8 +19,15 @@ final class PackWriter: Sendable {
     private let incarnation: Identifier
     let counters: StoreCounters
 
+    /// What goes into one pack: records of one class, and what is copied forward apart from what is new, so
+    /// that what a push brings stays side by side.
+    struct Slot: Hashable {
+        let packClass: PackClass
+        var isForward = false
+    }
+
     private struct State {
-        var active: [PackClass: ActivePack] = [:]
+        var active: [Slot: ActivePack] = [:]
         /// Full ones whose seal the catalog does not know yet, and failed ones: the next round has to
         /// come across these, so that what is pending in them is given up.
         var full: [ActivePack] = []
@@ -46,17 +53,19 @@ final class PackWriter: Sendable {
 
     /// Appends whole records of one class; the pack and where in it they begin.
     func append(
-        _ records: UnsafeRawBufferPointer, _ headers: [RecordHeader], _ packClass: PackClass
+        _ records: UnsafeRawBufferPointer, _ headers: [RecordHeader], _ packClass: PackClass,
+        isForward: Bool = false
     ) throws -> (pack: Int64, offset: UInt64) {
+        let slot = Slot(packClass: packClass, isForward: isForward)
         while true {
-            let pack = try active(packClass)
+            let pack = try active(slot)
             if let offset = try pack.append(records, headers) {
                 counters.add(packBytes: UInt64(records.count))
                 return (pack.number, offset)
             }
             state.withLock { state in
-                guard state.active[packClass] === pack else { return }
-                state.active[packClass] = nil
+                guard state.active[slot] === pack else { return }
+                state.active[slot] = nil
                 if pack.failure != nil { state.full.append(pack) }
             }
         }
@@ -64,19 +73,35 @@ final class PackWriter: Sendable {
 
     /// The pack of a class that takes records, a new one if there is none or the last one is full.
     func active(_ packClass: PackClass) throws -> ActivePack {
+        try active(Slot(packClass: packClass))
+    }
+
+    private func active(_ slot: Slot) throws -> ActivePack {
         try state.withLock { state in
-            if let pack = state.active[packClass] {
+            if let pack = state.active[slot] {
                 if pack.failure == nil {
                     if pack.length < configuration.packBytes { return pack }
                     try pack.seal()
                 }
                 state.full.append(pack)
             }
-            state.active[packClass] = nil
-            let pack = try create(packClass)
-            state.active[packClass] = pack
+            state.active[slot] = nil
+            let pack = try create(slot.packClass)
+            state.active[slot] = pack
             state.committed[pack.number] = UInt64(PackHeader.byteCount)
             return pack
+        }
+    }
+
+    /// Seals those packs that `isWanted` says, so that the next round hands them over; empty ones stay.
+    func seal(where isWanted: (ActivePack) -> Bool) throws {
+        try state.withLock { state in
+            for (slot, pack) in state.active
+            where pack.failure == nil && !pack.isEmpty && isWanted(pack) {
+                try pack.seal()
+                state.full.append(pack)
+                state.active[slot] = nil
+            }
         }
     }
 
@@ -168,8 +193,8 @@ final class PackWriter: Sendable {
         if !failed.isEmpty {
             state.withLock { state in
                 state.full.removeAll { failed.contains($0.number) }
-                for (packClass, pack) in state.active where failed.contains(pack.number) {
-                    state.active[packClass] = nil
+                for (slot, pack) in state.active where failed.contains(pack.number) {
+                    state.active[slot] = nil
                 }
                 for number in failed { state.committed[number] = nil }
             }

@@ -135,6 +135,11 @@ extension Repository {
         let found = try resolve(reference.target, domain: domain)
         let plan = try plan(found.snapshot, have: request.have, domain: domain)
         if renews {
+            var isByDigest = false
+            if case .digest = reference.target { isByDigest = true }
+            use(found.snapshot, isByDigest: isByDigest, domain: domain)
+        }
+        if renews {
             switch reference.target {
             case .ref(let name): renew(name.name, holding: found.snapshot, domain: domain)
             case .digest(let digest, .some(let name)):
@@ -159,6 +164,8 @@ extension Repository {
         else {
             throw CASError(.invalidArgument, "'\(name)' is not the name of a plan")
         }
+        // A fetch that takes long is still one.
+        use(want, isByDigest: false, domain: domain)
         return try plan(want, have: Digest(hexadecimal: parts[1]), domain: domain)
     }
 

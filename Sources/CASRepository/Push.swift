@@ -16,9 +16,12 @@ extension Repository {
                 .resourceExhausted, "\(digests.count) digests in one request are too many")
         }
         let session = try session(push, domain)
+        // Before the look: what is answered to be here stays until the push ends.
+        try holdLease(session)
         let present = try catalog.read { try $0.locations(of: digests, domain: domain) }
         let pending = session.locations(digests)
         let missing = zip(present, pending).map { $0 == nil && $1 == nil }
+        try protect(zip(digests, present).filter { $0.1 != nil }.map(\.0), domain: domain)
         counters.add(
             asked: UInt64(digests.count), present: UInt64(missing.count { !$0 }))
         return missing
@@ -33,6 +36,7 @@ extension Repository {
         trusted: Bool, domain: Domain
     ) throws {
         let session = try session(push, domain)
+        try holdLease(session)
         let state = try session.stream(stream, limit: limits.streamsPerPush)
         let isDue = try state.withState { state in
             guard sequence > state.lastSequence else { return false }

@@ -16,6 +16,7 @@ final class PushSession: Sendable {
         var streams: [Int: UploadStream] = [:]
         var bytesSinceCheckpoint: UInt64 = 0
         var lastUsed: UInt64
+        var leaseEnd: UInt64 = 0
     }
     private let state: Mutex<State>
 
@@ -27,6 +28,15 @@ final class PushSession: Sendable {
 
     /// Monotonic nanoseconds at which it was last used.
     var lastUsed: UInt64 { state.withLock { $0.lastUsed } }
+
+    /// Monotonic nanoseconds at which its lease ends; zero without one.
+    var leaseEnd: UInt64 {
+        get { state.withLock { $0.leaseEnd } }
+        set { state.withLock { $0.leaseEnd = newValue } }
+    }
+
+    /// Packs with records that the catalog does not know yet.
+    var pendingPacks: Set<Int64> { state.withLock { Set($0.pending.values.map(\.pack)) } }
 
     func touch(_ now: UInt64) {
         state.withLock { $0.lastUsed = max($0.lastUsed, now) }

@@ -142,15 +142,36 @@ extension Repository {
     }
 
     /// Reads the catalog; records that prove damaged meanwhile are taken out of use.
+    ///
+    /// Calls `body` once more where a pack went while it looked: what lay there lies elsewhere.
     func view<Result>(
         _ domain: Domain, _ body: (any CatalogReader) throws -> Result
     ) throws -> Result {
         do {
-            return try catalog.read(body)
+            do {
+                return try catalog.read(body)
+            } catch is RecordMoved {
+                return try catalog.read(body)
+            }
+        } catch let moved as RecordMoved {
+            throw try gone(moved.location.pack, moved.digest)
         } catch {
             try quarantine(files.takeDamaged(), domain: domain)
             throw error
         }
+    }
+}
+
+extension Repository {
+    /// Takes a pack out of use whose bytes are gone although the catalog knows it; the error that says so.
+    func gone(_ pack: Int64, _ digest: Digest) throws -> CASError {
+        guard try catalog.read({ try $0.pack(pack) }) != nil else {
+            return CASError(
+                .unavailable, "a record moved again and again while it was read",
+                hint: "try again", digest: digest)
+        }
+        try forgetRecords(of: pack, from: 0)
+        return CASError(.dataLoss, "a pack of the store is gone", digest: digest)
     }
 }
 

@@ -38,7 +38,8 @@ extension Repository {
         var rebuild = IndexRebuild(
             configuration, fileSystem: fileSystem, objects: objects, catalog: catalog)
         try rebuild.readPacks()
-        try rebuild.applyEvents(incarnation: incarnation, fallback: configuration.chunker)
+        try rebuild.applyEvents(
+            incarnation: incarnation, fallback: configuration.chunker, now: clock.now())
         let repository = try open(
             configuration, fileSystem: fileSystem, objects: objects, catalog: catalog,
             clock: clock)
@@ -94,6 +95,13 @@ struct IndexRebuild {
         self.objects = objects
         self.catalog = catalog
     }
+
+    /// Pairs of what a checkpoint repeats, and checkpoints that are whole, by what they are called.
+    private var repeated: [Identifier: [StoreEvent]] = [:]
+    private var ended: [Identifier: (count: UInt64, sequence: UInt64)] = [:]
+
+    /// Snapshots that there are: nobody knows any more which of them were fetched lately.
+    private var snapshots: [Digest] = []
 
     mutating func readPacks() throws {
         var stored: [ObjectEntry] = []
@@ -175,6 +183,8 @@ struct IndexRebuild {
             to: end, limits: configuration.limits, skipsDamage: true,
             read: source.read)
         let contents = try RecordContents()
+        var eventBytes: UInt64 = 0
+        var lastEvent: UInt64 = 0
         let outcome = try scanner.run { item in
             guard case .record(let record, let offset) = item else {
                 report.damaged += 1
@@ -182,7 +192,10 @@ struct IndexRebuild {
             }
             let header = record.header
             if header.kind == .event {
-                events.append(try StoreEvent(decoding: try contents.decode(record)))
+                let event = try StoreEvent(decoding: try contents.decode(record))
+                eventBytes += UInt64(record.record.count)
+                lastEvent = max(lastEvent, event.sequence)
+                insert(event)
                 return
             }
             if header.kind == .chunkList {
@@ -193,6 +206,7 @@ struct IndexRebuild {
                             decoding: try contents.decode(record), limits: configuration.limits)
                     ))
             }
+            if header.kind == .snapshot { snapshots.append(header.digest) }
             locations.append(
                 (
                     header.digest,
@@ -206,7 +220,29 @@ struct IndexRebuild {
             try transaction.update(
                 pack: number, isSealed: source.isStored || footerOffset != nil,
                 committedBytes: outcome.validEnd)
+            try transaction.addEvents(pack: number, bytes: eventBytes, lastSequence: lastEvent)
         }
+    }
+
+    private mutating func insert(_ event: StoreEvent) {
+        switch event {
+        case .checkpointed(let checkpoint, let event, _):
+            repeated[checkpoint, default: []].append(event)
+        case .checkpointEnded(let checkpoint, let count, let sequence):
+            ended[checkpoint] = (count, sequence)
+        default: events.append(event)
+        }
+    }
+
+    /// What counts, in the order in which it came about: all events, but of those of before the last whole
+    /// checkpoint only the ones that it repeats.
+    private func counted() -> [StoreEvent] {
+        let newest = ended.max { $0.value.sequence < $1.value.sequence }
+        guard let (checkpoint, end) = newest.map({ ($0.key, $0.value) }) else {
+            return events.sorted { $0.sequence < $1.sequence }
+        }
+        let rest = events.filter { $0.sequence > end.sequence }
+        return ((repeated[checkpoint] ?? []) + rest).sorted { $0.sequence < $1.sequence }
     }
 
     /// Where the footer of a sealed pack begins; nil for one that has none.
@@ -243,11 +279,35 @@ struct IndexRebuild {
         try transaction.insert(push: push, answer, domain: domain)
     }
 
+    /// Takes out of use what was removed for good.
+    private func purge(_ event: StoreEvent, _ transaction: any CatalogTransaction) throws {
+        guard case .purged(let record, _) = event else { return }
+        let domain = record.domain
+        try transaction.insert(purged: record.digests, reason: record.reason, domain: domain)
+        try transaction.remove(locations: record.digests, domain: domain)
+        try transaction.remove(chunkLists: record.digests, domain: domain)
+    }
+
+    /// Remembers the last checkpoint, as the events of before it are dead bytes.
+    private func mark(_ transaction: any CatalogTransaction) throws {
+        let newest = ended.max { $0.value.sequence < $1.value.sequence }
+        guard let (checkpoint, end) = newest.map({ ($0.key, $0.value) }) else { return }
+        let bytes = (repeated[checkpoint] ?? []).reduce(0) { sum, event in
+            sum + UInt64(event.encode().count + RecordHeader.byteCount)
+        }
+        try EventCheckpoint.Mark(identifier: checkpoint, sequence: end.sequence, bytes: bytes)
+            .store(transaction)
+        try transaction.raiseSequence(to: end.sequence)
+    }
+
     /// Applies all recorded state in the order in which it came about.
-    func applyEvents(incarnation: Identifier, fallback: ChunkerParameters) throws {
-        let ordered = events.sorted { $0.sequence < $1.sequence }
+    func applyEvents(
+        incarnation: Identifier, fallback: ChunkerParameters, now: Timestamp
+    ) throws {
+        let ordered = counted()
         try catalog.write { transaction in
             var chunker = fallback
+            for event in ordered { try purge(event, transaction) }
             for event in ordered {
                 try transaction.raiseSequence(to: event.sequence)
                 switch event {
@@ -271,11 +331,21 @@ struct IndexRebuild {
                     }
                 case .tokenRevoked(let identifier, let time, _):
                     _ = try transaction.revoke(token: identifier, at: time)
-                case .ruleSet, .ruleRemoved, .pinned, .unpinned:
-                    // Only their sequence counts until the catalog has a place for them.
-                    continue
+                case .ruleSet(let rule, _): try transaction.insert(rule: rule, domain: .standard)
+                case .ruleRemoved(let pattern, _, _):
+                    _ = try transaction.removeRule(pattern: pattern, domain: .standard)
+                case .pinned(let pin, let domain, _):
+                    try transaction.insert(pin: pin, domain: domain)
+                case .unpinned(let name, let digest, _, let domain, _):
+                    _ = try transaction.removePin(name: name, digest: digest, domain: domain)
+                case .purged, .checkpointed, .checkpointEnded: continue
                 }
             }
+            for snapshot in snapshots {
+                try transaction.insert(
+                    touch: Touch(digest: snapshot, byDigest: now.seconds), domain: .standard)
+            }
+            try mark(transaction)
             try transaction.set(setting: SettingName.incarnation, incarnation.bytes)
             try transaction.set(setting: SettingName.chunker, Repository.encodeChunker(chunker))
         }

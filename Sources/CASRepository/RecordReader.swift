@@ -5,6 +5,12 @@ import CASCore
 import CASPack
 import Synchronization
 
+/// Thrown where a pack is gone of which a view of the catalog, which may be old, still says that records lie in it.
+struct RecordMoved: Error {
+    let digest: Digest
+    let location: BlobLocation
+}
+
 /// What reading a record takes: two buffers and a decompressor.
 ///
 /// One thread at a time.
@@ -55,12 +61,16 @@ final class RecordReader {
     private let catalog: any CatalogReader
     private let limits: Limits
     private let buffers: RecordBuffers
+    /// Whether nothing can have moved since the catalog was looked at.
+    private let isCurrent: Bool
     /// Where the pack of the last record ends, if that is too early.
     private var packEnd: UInt64?
 
     init(
-        files: PackFiles, catalog: any CatalogReader, limits: Limits, buffers: RecordBuffers? = nil
+        files: PackFiles, catalog: any CatalogReader, limits: Limits, isCurrent: Bool = false,
+        buffers: RecordBuffers? = nil
     ) throws {
+        self.isCurrent = isCurrent
         self.files = files
         self.catalog = catalog
         self.limits = limits
@@ -68,7 +78,7 @@ final class RecordReader {
     }
 
     /// The decoded payload of a record, lent until the next call; throws `dataLoss` and reports the
-    /// record if it is damaged.
+    /// record if it is damaged; `RecordMoved` where its pack is gone and the catalog's view may be old.
     func payload(_ digest: Digest, _ location: BlobLocation) throws -> UnsafeRawBufferPointer {
         packEnd = nil
         do {
@@ -101,6 +111,7 @@ final class RecordReader {
             location.pack, at: location.offset, into: buffers.stored.mutableBytes
         ) { try catalog.pack(location.pack) }
         guard let count else {
+            guard isCurrent else { throw RecordMoved(digest: digest, location: location) }
             throw CASError(.dataLoss, "a pack of the store is gone", digest: digest)
         }
         guard count == length else {

@@ -182,19 +182,49 @@ final class PackRecordSource: RecordSource {
     ) throws {
         let start = buffer.count
         if part.lowerBound == 0 {
-            try readRun([item], length: Int(item.location.recordBytes), into: buffer)
+            try read([item], into: buffer)
+            guard buffer.count - start == Int(item.location.recordBytes) else {
+                throw PackRecordSource.restored(item.digest)
+            }
             buffer.resize(to: start + part.count)
             return
         }
-        let count = try append(
-            item, from: item.location.offset + UInt64(part.lowerBound), length: part.count,
-            to: buffer)
+        var count = 0
+        do {
+            count = try append(
+                item, from: item.location.offset + UInt64(part.lowerBound), length: part.count,
+                to: buffer)
+        } catch is RecordMoved {
+            guard let now = try located([item]).first,
+                now.location.storedLength == item.location.storedLength,
+                now.location.codec == item.location.codec
+            else {
+                throw PackRecordSource.restored(item.digest)
+            }
+            count = try append(
+                now, from: now.location.offset + UInt64(part.lowerBound), length: part.count,
+                to: buffer)
+        }
         guard count == part.count else {
             throw CASError(.dataLoss, "a pack of the store is cut short", digest: item.digest)
         }
     }
 
     private func read(_ items: [RecordSequence.Item], into buffer: ReusableBuffer) throws {
+        let start = buffer.count
+        do {
+            try readRuns(items, into: buffer)
+        } catch is RecordMoved {
+            buffer.resize(to: start)
+            do {
+                try readRuns(try located(items), into: buffer)
+            } catch let moved as RecordMoved {
+                throw try repository.gone(moved.location.pack, moved.digest)
+            }
+        }
+    }
+
+    private func readRuns(_ items: [RecordSequence.Item], into buffer: ReusableBuffer) throws {
         var first = 0
         while first < items.count {
             let start = items[first].location
@@ -225,8 +255,24 @@ final class PackRecordSource: RecordSource {
             return count ?? 0
         }
         guard isGone else { return count }
-        try repository.forgetRecords(of: pack, from: 0)
-        throw CASError(.dataLoss, "a pack of the store is gone", digest: item.digest)
+        throw RecordMoved(digest: item.digest, location: item.location)
+    }
+
+    private static func restored(_ digest: Digest) -> CASError {
+        CASError(
+            .unavailable, "a record was stored anew while it was read", hint: "try again",
+            digest: digest)
+    }
+
+    /// Where records lie now whose pack went after the plan was made; throws where one is not here any more.
+    private func located(_ items: [RecordSequence.Item]) throws -> [RecordSequence.Item] {
+        let places = try repository.catalog.read {
+            try $0.locations(of: items.map(\.digest), domain: domain)
+        }
+        return try zip(items, places).map { item, place in
+            guard let place else { throw PlanBuilder.incomplete(item.digest) }
+            return (item.digest, place)
+        }
     }
 
     private func readRun(

@@ -78,6 +78,7 @@ extension Repository {
         if try context.transaction.location(of: target.snapshot, domain: domain) == nil,
             let state = try context.transaction.treeState(of: target.tree, domain: domain)
         {
+            try context.transaction.addBarrier(target.tree, domain: domain)
             return state.totals
         }
         var completeness = Completeness(context, domain: domain, limits: limits)

@@ -30,6 +30,9 @@ package final class Repository: Sendable {
     let writer: PackWriter
     let plans: PlanCache
     let looks = RenewalLooks()
+    let uses = RecentUses()
+    /// Set where recorded state proved damaged in its pack, so that the next collection repeats all of it.
+    let needsCheckpoint = Atomic(false)
     /// Long work that is being done.
     package let maintenance: MaintenanceJobs
     /// Says that somebody uses the store's directory, as long as it is held.
@@ -130,7 +133,8 @@ package final class Repository: Sendable {
 
     /// Forgets a push in progress; what it uploaded and nobody else uses is left to collection.
     package func abandon(push: Identifier) {
-        sessions.withLock { _ = $0.removeValue(forKey: push) }
+        let session = sessions.withLock { $0.removeValue(forKey: push) }
+        if let session, session.leaseEnd > 0 { endLease(push) }
     }
 
     func allSessions() -> [PushSession] {

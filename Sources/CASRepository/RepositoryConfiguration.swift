@@ -18,6 +18,14 @@ package struct RepositoryConfiguration: Sendable {
     /// Distinct files that cached plans may hold together.
     package var plannedFiles = 2_000_000
 
+    /// Bytes of events from which on recorded state is repeated in one place, if most of them are of the past.
+    package var checkpointedEventBytes: UInt64 = 4 << 20
+    /// Seconds for which a snapshot stays that was fetched by digest.
+    package var protectedSeconds: UInt64 = 14 * 86_400
+    /// Says to other processes that this one collects, as long as the result is held; throws
+    /// `failedPrecondition` if another one does.
+    package var lockForCollection: @Sendable () throws -> (any Sendable)? = { nil }
+
     /// Active packs in that directory, everything else as usual.
     package init(activeDirectory: String) {
         self.activeDirectory = activeDirectory

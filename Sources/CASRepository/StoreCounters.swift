@@ -17,6 +17,9 @@ package final class StoreCounters: Sendable {
     private let storedByteCount = Atomic<UInt64>(0)
     private let renewedRefCount = Atomic<UInt64>(0)
     private let failedRenewalCount = Atomic<UInt64>(0)
+    private let collectionCount = Atomic<UInt64>(0)
+    private let deletedBlobCount = Atomic<UInt64>(0)
+    private let movedRecordCount = Atomic<UInt64>(0)
 
     /// Calls to the object backend.
     package let objects = ObjectCounters()
@@ -74,5 +77,15 @@ package final class StoreCounters: Sendable {
     }
     func add(renewedRefs: UInt64) { renewedRefCount.add(renewedRefs, ordering: .relaxed) }
     func addFailedRenewal() { failedRenewalCount.add(1, ordering: .relaxed) }
+    /// Collections that were finished.
+    package var collections: UInt64 { collectionCount.load(ordering: .relaxed) }
+    /// Blobs that nothing kept and that are gone.
+    package var deletedBlobs: UInt64 { deletedBlobCount.load(ordering: .relaxed) }
+    /// Records that were copied forward.
+    package var movedRecords: UInt64 { movedRecordCount.load(ordering: .relaxed) }
+
+    func addCollection() { collectionCount.add(1, ordering: .relaxed) }
+    func add(deletedBlobs: UInt64) { deletedBlobCount.add(deletedBlobs, ordering: .relaxed) }
+    func add(movedRecords: UInt64) { movedRecordCount.add(movedRecords, ordering: .relaxed) }
     func add(quarantined: UInt64) { quarantinedCount.add(quarantined, ordering: .relaxed) }
 }

@@ -23,6 +23,13 @@ package enum StoreEvent: Hashable, Sendable {
     /// The pin of a name, empty for none, and a digest was ended, and by whom.
     case unpinned(name: String, Digest, Provenance, Domain, sequence: UInt64)
 
+    /// Content was removed for good.
+    case purged(PurgeRecord, sequence: UInt64)
+    /// An event that a checkpoint repeats, within it; the sequence is the checkpoint's own.
+    indirect case checkpointed(Identifier, StoreEvent, sequence: UInt64)
+    /// A checkpoint of so many events is whole: of those with a lower sequence only its own count.
+    case checkpointEnded(Identifier, count: UInt64, sequence: UInt64)
+
     /// The version of the encoding that this program writes and reads.
     package static let formatVersion: UInt8 = 1
 
@@ -36,6 +43,9 @@ package enum StoreEvent: Hashable, Sendable {
         case ruleRemoved = 7
         case pinned = 8
         case unpinned = 9
+        case purged = 10
+        case checkpointed = 11
+        case checkpointEnded = 12
     }
 
     /// The store-wide number that orders events.
@@ -45,7 +55,9 @@ package enum StoreEvent: Hashable, Sendable {
         case .tokenCreated(_, let sequence), .tokenRevoked(_, _, let sequence),
             .storeCreated(_, _, _, _, let sequence), .refRenewed(_, let sequence),
             .ruleSet(_, let sequence), .ruleRemoved(_, _, let sequence),
-            .pinned(_, _, let sequence), .unpinned(_, _, _, _, let sequence):
+            .pinned(_, _, let sequence), .unpinned(_, _, _, _, let sequence),
+            .purged(_, let sequence), .checkpointed(_, _, let sequence),
+            .checkpointEnded(_, _, let sequence):
             sequence
         }
     }
@@ -104,6 +116,23 @@ package enum StoreEvent: Hashable, Sendable {
             output.append(field: 3, message: provenance)
             output.append(field: 4, varint: UInt64(domain.rawValue))
             output.append(field: 5, varint: sequence)
+        case .purged(let record, let sequence):
+            output.append(Kind.purged.rawValue)
+            for digest in record.digests { output.append(element: 1, bytes: digest.bytes) }
+            output.append(field: 2, text: record.reason)
+            output.append(field: 3, message: record.provenance)
+            output.append(field: 4, varint: UInt64(record.domain.rawValue))
+            output.append(field: 5, varint: sequence)
+        case .checkpointed(let checkpoint, let event, let sequence):
+            output.append(Kind.checkpointed.rawValue)
+            output.append(field: 1, identifier: checkpoint)
+            output.append(element: 2, bytes: event.encode())
+            output.append(field: 3, varint: sequence)
+        case .checkpointEnded(let checkpoint, let count, let sequence):
+            output.append(Kind.checkpointEnded.rawValue)
+            output.append(field: 1, identifier: checkpoint)
+            output.append(field: 2, varint: count)
+            output.append(field: 3, varint: sequence)
         }
         return output
     }
@@ -128,6 +157,9 @@ package enum StoreEvent: Hashable, Sendable {
         case .ruleRemoved: self = try StoreEvent.ruleRemoved(fields, limits)
         case .pinned: self = try StoreEvent.pinned(fields, limits)
         case .unpinned: self = try StoreEvent.unpinned(fields, limits)
+        case .purged: self = try StoreEvent.purged(fields, limits)
+        case .checkpointed: self = try StoreEvent.checkpointed(fields, limits)
+        case .checkpointEnded: self = try StoreEvent.checkpointEnded(fields)
         }
     }
 

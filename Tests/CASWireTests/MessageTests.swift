@@ -31,7 +31,9 @@ import Testing
         #expect(try PinRecord(decoding: Samples.pin.encode()) == Samples.pin)
         #expect(
             try HistoryEntry(decoding: Samples.recordedMove().encode()) == Samples.recordedMove())
-        for event in try Samples.events() + [Samples.renewal()] + Samples.keepingEvents() {
+        for event in try Samples.events() + [Samples.renewal()] + Samples.keepingEvents()
+            + Samples.checkpointEvents()
+        {
             #expect(try StoreEvent(decoding: event.encode()) == event)
         }
     }

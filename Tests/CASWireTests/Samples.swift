@@ -130,6 +130,18 @@ enum Samples {
         ]
     }
 
+    static func checkpointEvents() throws -> [StoreEvent] {
+        [
+            .purged(
+                PurgeRecord(
+                    digests: [digest], reason: "a key", provenance: provenance, domain: .standard),
+                sequence: 14),
+            .checkpointed(
+                identifier, .ruleRemoved("team/**", provenance, sequence: 11), sequence: 15),
+            .checkpointEnded(identifier, count: 1, sequence: 15),
+        ]
+    }
+
     static func recordedMove() throws -> HistoryEntry {
         var move = try move()
         move.recorded = time
@@ -198,7 +210,7 @@ enum Samples {
                 item(RulePage(entries: [rule])), item(PinPage(entries: [pin], next: "x")),
                 item(try recordedMove()), item(try describedQuotas()),
             ]
-            + keepingEvents().enumerated().map { index, event in
+            + (keepingEvents() + (try checkpointEvents())).enumerated().map { index, event in
                 (
                     "StoreEvent\(index + 6)", event.encode(),
                     { try StoreEvent(decoding: $0).encode() }

@@ -18,7 +18,9 @@ extension Repository {
         _ request: MaintenanceRequest, domain: Domain
     ) throws -> any MaintenanceTask {
         switch request.kind {
-        case .collect, .scrub, .purge, .why:
+        case .collect:
+            return try Collector(self, isDryRun: request.isDryRun, domain: domain)
+        case .scrub, .purge, .why:
             throw CASError(.unimplemented, "this store can not do that")
         }
     }

@@ -1,0 +1,200 @@
+import CASCatalog
+package import CASCore
+import CASWire
+import Synchronization
+
+/// How much one step of a collection does at most.
+package struct CollectionPace: Sendable {
+    /// Directories that are walked.
+    package var directories = 500
+    /// Rows of the catalog that are looked at or changed.
+    package var rows = 4_000
+    /// Bytes that are copied forward.
+    package var copiedBytes = 8 << 20
+
+    /// What keeps a step short beside pushes.
+    package init() {}
+}
+
+/// Finds what nothing keeps, and gives its space back, beside pushes and fetches (Collection.md).
+///
+/// Exact: whatever becomes reachable while it runs is in the barrier, which every step that takes something
+/// looks at first, in the transaction that takes it. One thread at a time.
+package final class Collector: MaintenanceTask {
+    private let run: Mutex<CollectionRun>
+
+    /// A collection; with `isDryRun` it only counts what it would do.
+    ///
+    /// Throws `failedPrecondition` where another process collects in the same store.
+    package init(
+        _ repository: Repository, isDryRun: Bool = false, pace: CollectionPace = CollectionPace(),
+        domain: Domain = .standard
+    ) throws {
+        let use = try repository.configuration.lockForCollection()
+        run = Mutex(
+            CollectionRun(repository, isDryRun: isDryRun, pace: pace, domain: domain, use: use))
+    }
+
+    package func step() throws -> Bool { try run.withLock { try $0.step() } }
+
+    package var progress: MaintenanceProgress { run.withLock { $0.progress } }
+}
+
+/// The state of a collection between two steps.
+struct CollectionRun {
+    enum Phase: Equatable {
+        case retain, begin, roots, mark, snapshots, trees, condemn, delete, checkpoint, pack
+        case remove, end, done
+    }
+    let repository: Repository
+    let isDryRun: Bool
+    let pace: CollectionPace
+    let domain: Domain
+    /// Says to other processes that this one collects.
+    let use: (any Sendable)?
+    let marking: Marking
+    var scan: RootScan
+    var retention: (any MaintenanceTask)?
+    var phase = Phase.retain
+    /// Where to go on once everything is marked that was found on the way.
+    var resumed = Phase.snapshots
+    var cursor: Digest?
+    var generation: UInt64 = 0
+    var compaction: Compaction?
+    var progress = MaintenanceProgress()
+
+    init(
+        _ repository: Repository, isDryRun: Bool, pace: CollectionPace, domain: Domain,
+        use: (any Sendable)?
+    ) {
+        self.repository = repository
+        self.isDryRun = isDryRun
+        self.pace = pace
+        self.domain = domain
+        self.use = use
+        marking = Marking(repository, domain: domain)
+        scan = RootScan(repository, domain: domain)
+        for name in ["condemned", "deleted", "deletedBytes", "freedBytes", "removedPacks"] {
+            progress.add(name, 0)
+        }
+    }
+
+    var catalog: any Catalog { repository.catalog }
+
+    mutating func step() throws -> Bool {
+        switch phase {
+        case .retain: try retain()
+        case .begin: try begin()
+        case .roots: try roots()
+        case .mark: try mark()
+        case .snapshots: try sweepSnapshots()
+        case .trees: try sweepTrees()
+        case .condemn: try condemn()
+        case .delete: try delete()
+        case .checkpoint: try checkpoint()
+        case .pack: try pack()
+        case .remove: try removeDoomed()
+        case .end: try end()
+        case .done: return false
+        }
+        return phase != .done
+    }
+
+    mutating func enter(_ next: Phase) {
+        phase = next
+        cursor = nil
+    }
+
+    // MARK: - Marking
+
+    /// Ends what expired and what rules say, as ordinary moves that are recorded.
+    private mutating func retain() throws {
+        progress.phase = "applying rules"
+        let task = try retention ?? repository.retentionTask(isDryRun: isDryRun, domain: domain)
+        retention = task
+        guard try task.map({ try $0.step() }) ?? false else {
+            for figure in task?.progress.figures ?? [] { progress.add(figure.name, figure.value) }
+            progress.findings += task?.progress.findings ?? []
+            return enter(.begin)
+        }
+    }
+
+    private mutating func begin() throws {
+        progress.phase = "finding what is kept"
+        scan = RootScan(repository, domain: domain)
+        if isDryRun { return enter(.roots) }
+        let now = repository.clock.monotonicNanoseconds()
+        let longest = max(repository.limits.pushIdleNanoseconds, Repository.readNanoseconds)
+        let oldest =
+            repository.clock.now().seconds
+            - Int64(clamping: repository.configuration.protectedSeconds)
+        generation = try catalog.write { [pace, domain] transaction in
+            // Monotonic clocks start again at a reboot: what was to end then would last for ever.
+            try transaction.limitLeases(to: now + longest)
+            for lease in try transaction.expiredLeases(at: now) {
+                try transaction.remove(lease: lease.identifier)
+            }
+            _ = try transaction.removeTouches(before: oldest, limit: pace.rows, domain: domain)
+            // Everything of before is found by the scan.
+            while try !transaction.takeBarrier(limit: pace.rows, domain: domain).isEmpty {}
+            return try transaction.nextGeneration()
+        }
+        enter(.roots)
+    }
+
+    private mutating func roots() throws {
+        let found = try catalog.read { try scan.next($0, limit: pace.rows) }
+        guard let found else {
+            resumed = .snapshots
+            return enter(.mark)
+        }
+        for root in found { marking.add(root) }
+    }
+
+    private mutating func mark() throws {
+        progress.phase = "finding what is kept"
+        guard try !marking.step(directories: pace.directories) else { return }
+        guard marking.incompleteCount == 0 || isDryRun else { return stop() }
+        phase = resumed
+    }
+
+    /// Takes nothing where a tree can not be walked: what lies below its gap is kept by it all the same.
+    private mutating func stop() {
+        for root in marking.incomplete {
+            progress.findings.append(
+                .init(
+                    "incomplete", name: root.name, digest: root.digest,
+                    text: "a directory of it is missing: push it again, repair it, or remove it"))
+        }
+        progress.add("incomplete", UInt64(marking.incompleteCount))
+        // Packs can be dealt with nevertheless.
+        enter(.checkpoint)
+    }
+
+    /// Calls `body` in a transaction in which nothing is reachable that was not marked; where something
+    /// new is, marks that first and comes back to this phase.
+    mutating func take(
+        _ body: (any CatalogTransaction) throws -> Void
+    ) throws -> Bool {
+        let found = try catalog.write { [pace, domain] transaction in
+            let found = try transaction.takeBarrier(limit: pace.rows, domain: domain)
+            if found.isEmpty { try body(transaction) }
+            return found
+        }
+        guard !found.isEmpty else { return true }
+        for digest in found { marking.add(Marking.Root(digest: digest)) }
+        resumed = phase
+        phase = .mark
+        return false
+    }
+
+    private mutating func end() throws {
+        progress.phase = "done"
+        if !isDryRun {
+            // Who takes a lease from now on asked after everything that was condemned.
+            _ = try catalog.write { try $0.nextGeneration() }
+            repository.counters.addCollection()
+        }
+        enter(.done)
+    }
+}

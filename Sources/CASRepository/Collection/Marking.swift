@@ -1,0 +1,180 @@
+import CASCatalog
+import CASCore
+import CASPack
+import CASTree
+
+/// Walks trees from roots and remembers every digest that they reach.
+///
+/// One thread at a time.
+final class Marking {
+    /// What keeps something.
+    struct Root: Sendable {
+        /// A snapshot, or a tree without one.
+        let digest: Digest
+        /// The tree, where it is known from elsewhere.
+        var tree: Digest?
+        /// In one word: `ref`, `pin`, `history`, `fetched`, `read`, `new`.
+        var kind = "new"
+        /// The ref or name; empty for none.
+        var name = ""
+    }
+
+    private struct Pair {
+        let directory: Digest
+        let attributes: Digest?
+    }
+    private let repository: Repository
+    private let domain: Domain
+    private var marks = DigestMarks()
+    private var roots: [Root] = []
+    private var stack: [Pair] = []
+    private var current: Root?
+    /// Roots below which a message is missing or damaged, the first of them: what else they reach is not known.
+    private(set) var incomplete: [Root] = []
+    private(set) var incompleteCount = 0
+
+    init(_ repository: Repository, domain: Domain) {
+        self.repository = repository
+        self.domain = domain
+    }
+
+    /// Digests seen, some of them in more than one way.
+    var count: Int { marks.count }
+    /// Bytes that remembering them takes.
+    var byteCount: Int { marks.byteCount }
+    /// Whether nothing is left to walk.
+    var isIdle: Bool { roots.isEmpty && stack.isEmpty }
+
+    /// Whether a blob was reached.
+    func contains(_ digest: Digest) -> Bool { marks.contains(digest) }
+
+    /// Whether what a key of the table of trees stands for was walked.
+    func hasWalked(_ key: Digest) -> Bool { marks.contains(Marking.walked(key)) }
+
+    /// A digest of its own for "walked as a directory": a file with the bytes of one is reached and not walked.
+    private static func walked(_ key: Digest) -> Digest { Digest.of(key.bytes + [0]) }
+
+    func add(_ root: Root) { roots.append(root) }
+
+    /// Walks up to so many directories; whether something is left.
+    func step(directories: Int) throws -> Bool {
+        do {
+            try repository.catalog.read { reader in
+                let source = try StoredDirectories(repository, reader, domain: domain)
+                var left = directories
+                while left > 0, try next(source, reader) { left -= 1 }
+            }
+        } catch is RecordMoved {
+            // Nothing was left out: the walk stopped before the directory whose pack went, and goes on there.
+        }
+        return !isIdle
+    }
+
+    /// Walks one directory, or begins a root; false if nothing is left.
+    private func next(_ source: StoredDirectories, _ reader: any CatalogReader) throws -> Bool {
+        if let pair = stack.last {
+            try walk(pair, source, reader)
+            return true
+        }
+        guard let root = roots.last else { return false }
+        current = root
+        try begin(root, source, reader)
+        return true
+    }
+
+    private func begin(
+        _ root: Root, _ source: StoredDirectories, _ reader: any CatalogReader
+    ) throws {
+        var pairs: [Pair] = []
+        if let tree = root.tree { pairs.append(Pair(directory: tree, attributes: nil)) }
+        var isKnown = root.tree != nil
+        if let location = try reader.location(of: root.digest, domain: domain) {
+            do {
+                if let snapshot = try source.snapshot(root.digest) {
+                    pairs.append(
+                        Pair(
+                            directory: snapshot.tree.digest,
+                            attributes: snapshot.attributes?.digest))
+                } else if location.kind == .directory {
+                    pairs.append(Pair(directory: root.digest, attributes: nil))
+                }
+                isKnown = true
+            } catch let error as CASError where error.code == .dataLoss {
+                isKnown = false
+            }
+        }
+        roots.removeLast()
+        marks.insert(root.digest)
+        stack += pairs.reversed()
+        if !isKnown { note(root) }
+    }
+
+    private func note(_ root: Root?) {
+        guard let root else { return }
+        if let last = incomplete.last, last.digest == root.digest, last.name == root.name { return }
+        incompleteCount += 1
+        if incomplete.count < repository.limits.findings { incomplete.append(root) }
+    }
+
+    private func walk(
+        _ pair: Pair, _ source: StoredDirectories, _ reader: any CatalogReader
+    ) throws {
+        let key = pair.attributes.map { Digest.of(pair.directory.bytes + $0.bytes) }
+        let isWalked = marks.contains(Marking.walked(pair.directory))
+        let isPairWalked = key.map { marks.contains(Marking.walked($0)) } ?? true
+        guard !isWalked || !isPairWalked else {
+            stack.removeLast()
+            return
+        }
+        guard let directory = try read(pair.directory, { try source.directory($0) }) else {
+            return give(up: pair)
+        }
+        var attributes: AttributesDirectory?
+        if let digest = pair.attributes {
+            attributes = try read(digest) { try source.attributes($0) }
+            if attributes == nil || attributes?.matches(directory) != true {
+                // The directory is walked all the same; only permissions and times are not known.
+                note(current)
+                attributes = nil
+            }
+        }
+        stack.removeLast()
+        marks.insert(pair.directory)
+        if let digest = pair.attributes { marks.insert(digest) }
+        if !isWalked { try mark(directory, reader) }
+        marks.insert(Marking.walked(pair.directory))
+        if let key { marks.insert(Marking.walked(key)) }
+        for (index, child) in directory.directories.enumerated() {
+            stack.append(
+                Pair(
+                    directory: child.digest, attributes: attributes?.directories[index].digest))
+        }
+    }
+
+    /// A directory that can not be read: what it has is not known.
+    private func give(up pair: Pair) {
+        stack.removeLast()
+        marks.insert(pair.directory)
+        if let digest = pair.attributes { marks.insert(digest) }
+        note(current)
+    }
+
+    /// A message; nil if it is absent or damaged.
+    private func read<Message>(
+        _ digest: Digest, _ body: (Digest) throws -> Message?
+    ) throws -> Message? {
+        do {
+            return try body(digest)
+        } catch let error as CASError where error.code == .dataLoss {
+            return nil
+        }
+    }
+
+    private func mark(_ directory: Directory, _ reader: any CatalogReader) throws {
+        let files = directory.files.map(\.digest).filter { marks.insert($0) }
+        guard !files.isEmpty else { return }
+        for list in try reader.chunkLists(of: files, domain: domain) {
+            for chunk in list?.chunks ?? [] { marks.insert(chunk) }
+        }
+    }
+}
