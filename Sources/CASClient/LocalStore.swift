@@ -9,10 +9,15 @@ package final class LocalStore: StoreConnection {
     package let location: String
     private let repository: Repository
     private let domain = Domain.standard
+    /// Whether this very process computed the digests of what it brings, from the bytes that it framed.
+    private let isTrusted: Bool
 
     /// Opens the store in a directory; with `create`, makes one where there is none.
-    package init(directory: String, create: Bool) throws {
+    ///
+    /// Unless `isTrusted`, what is uploaded is checked as that of a server's clients.
+    package init(directory: String, create: Bool, isTrusted: Bool = true) throws {
         location = directory
+        self.isTrusted = isTrusted
         repository = try StoreLocation.open(directory: directory, create: create)
     }
 
@@ -20,6 +25,7 @@ package final class LocalStore: StoreConnection {
     package init(repository: Repository, location: String) {
         self.repository = repository
         self.location = location
+        isTrusted = true
     }
 
     package var isLocal: Bool { true }
@@ -35,14 +41,14 @@ package final class LocalStore: StoreConnection {
     package func upload(
         push: Identifier, stream: Int, sequence: Int, records: ReusableBuffer
     ) throws {
-        // Trusted: this very process computed the digests from the bytes that it framed.
         try repository.upload(
-            push: push, stream: stream, sequence: sequence, records: records.bytes, trusted: true,
+            push: push, stream: stream, sequence: sequence, records: records.bytes,
+            trusted: isTrusted,
             domain: domain)
     }
 
     package func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse {
-        try repository.commit(request, records: records.bytes, trusted: true, domain: domain)
+        try repository.commit(request, records: records.bytes, trusted: isTrusted, domain: domain)
     }
 
     package func abandon(push: Identifier) throws { repository.abandon(push: push) }

@@ -32,13 +32,19 @@ package struct WarmSummary: Sendable {
     package var misses = WarmCounts()
     /// Bytes received from the source.
     package var receivedBytes: UInt64 = 0
+    /// Bytes sent to the target.
+    package var sentBytes: UInt64 = 0
+    /// Directories and attributes that were sent.
+    package var sentMessages = 0
+    /// What the ref of the target named before.
+    package var previous: Digest?
     /// Whether a ref of the target moved.
     package var isMoved = false
 }
 
 /// Brings what refs name to where it will be wanted, without a destination.
 package enum Warm {
-    static let batch = 10_000
+    private static let batch = 10_000
     private static let attempts = 5
 
     /// Brings every file of a snapshot into a node cache.
@@ -78,7 +84,7 @@ package enum Warm {
         return (plan, try files(snapshot, contents, limits))
     }
 
-    static func files(
+    private static func files(
         _ snapshot: Snapshot, _ contents: TreeContents, _ limits: Limits
     ) throws -> [Digest: UInt64] {
         let sums = try TreeWalk.totals(
@@ -97,7 +103,7 @@ package enum Warm {
     }
 
     /// Streams blobs to sinks, one for each thread, checked.
-    static func fetch(
+    private static func fetch(
         _ digests: [Digest], _ connection: any StoreConnection, workers: Int,
         _ counters: ProgressCounters, _ limits: Limits, _ makeSink: @Sendable () -> any BlobSink
     ) throws {

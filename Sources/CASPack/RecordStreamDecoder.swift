@@ -28,15 +28,27 @@ package struct RecordStreamDecoder: ~Copyable {
     package mutating func push(
         _ bytes: UnsafeRawBufferPointer, _ body: (RecordView) throws -> Void
     ) throws {
+        let rest = try pushToEnd(bytes, body)
+        guard rest.count == 0 else { throw CASError(.dataLoss, "a stream goes on after its end") }
+    }
+
+    /// The same for a stream that something else follows: stops behind the last record and returns the rest.
+    package mutating func pushToEnd(
+        _ bytes: UnsafeRawBufferPointer, _ body: (RecordView) throws -> Void
+    ) throws -> UnsafeRawBufferPointer {
+        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
         var rest = bytes
-        while rest.count > 0 {
-            guard !isEnded else { throw CASError(.dataLoss, "a stream goes on after its end") }
+        while rest.count > 0, !isEnded {
             if pending.count == 0 {
-                guard rest.count >= RecordHeader.byteCount else { return pending.append(rest) }
+                guard rest.count >= RecordHeader.byteCount else {
+                    pending.append(rest)
+                    return nothing
+                }
                 let header = try RecordHeader(decoding: rest, limits: limits)
                 guard rest.count >= header.recordByteCount else {
                     pendingHeader = header
-                    return pending.append(rest)
+                    pending.append(rest)
+                    return nothing
                 }
                 try emit(try RecordCoding.view(header, rest), body)
                 rest = UnsafeRawBufferPointer(rebasing: rest[header.recordByteCount...])
@@ -45,10 +57,11 @@ package struct RecordStreamDecoder: ~Copyable {
                 let amount = min(target - pending.count, rest.count)
                 pending.append(UnsafeRawBufferPointer(rebasing: rest[..<amount]))
                 rest = UnsafeRawBufferPointer(rebasing: rest[amount...])
-                guard pending.count == target else { return }
+                guard pending.count == target else { return nothing }
                 try completePending(body)
             }
         }
+        return rest
     }
 
     private mutating func completePending(_ body: (RecordView) throws -> Void) throws {

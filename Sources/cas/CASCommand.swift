@@ -50,7 +50,12 @@ struct CASCommand: ParsableCommand {
                     ServeCommand.self, LoginCommand.self, TokenCommand.self, ConfigCommand.self,
                     DoctorCommand.self, UsageCommand.self,
                 ]),
-            CommandGroup(name: "Store", subcommands: [RebuildIndexCommand.self]),
+            CommandGroup(
+                name: "Store",
+                subcommands: [
+                    ExportCommand.self, ImportCommand.self, CopyCommand.self,
+                    RebuildIndexCommand.self,
+                ]),
         ])
 
     /// How many files this process was allowed to open when it was started.

@@ -7,6 +7,7 @@ import Synchronization
 final class DecoratedStore: StoreConnection {
     private let base: any StoreConnection
     private let blobReads = Atomic<Int>(0)
+    private let uploads = Atomic<Int>(0)
     /// Changes what `missing` answers.
     let onMissing = Mutex<(@Sendable ([Bool]) throws -> [Bool])?>(nil)
     /// Runs before a commit.
@@ -27,6 +28,9 @@ final class DecoratedStore: StoreConnection {
     /// How often single blobs were asked for.
     var blobReadCount: Int { blobReads.load(ordering: .relaxed) }
 
+    /// How many bodies were uploaded.
+    var uploadCount: Int { uploads.load(ordering: .relaxed) }
+
     var location: String { base.location }
     var isLocal: Bool { base.isLocal }
     func describe() throws -> StoreDescription { try base.describe() }
@@ -35,6 +39,7 @@ final class DecoratedStore: StoreConnection {
         return try onMissing.withLock { try $0?(answer) } ?? answer
     }
     func upload(push: Identifier, stream: Int, sequence: Int, records: ReusableBuffer) throws {
+        uploads.add(1, ordering: .relaxed)
         try base.upload(push: push, stream: stream, sequence: sequence, records: records)
     }
     func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse {

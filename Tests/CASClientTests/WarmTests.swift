@@ -80,8 +80,9 @@ import Testing
         let target = try LocalStore(directory: world.temporary.path + "/other", create: true)
         func transfer() throws -> WarmSummary {
             try Transfer.run(
-                world.ref.description, from: world.store, to: target, ref: world.ref,
-                provenance: Provenance(), counters: ProgressCounters())
+                TransferOptions(
+                    want: world.ref.description, ref: world.ref, provenance: Provenance()),
+                from: world.store, to: target, counters: ProgressCounters())
         }
         let first = try transfer()
         #expect(first.isMoved)
@@ -115,8 +116,9 @@ import Testing
             })
         let error = #expect(throws: CASError.self) {
             try Transfer.run(
-                world.ref.description, from: hostile, to: target, ref: world.ref,
-                provenance: Provenance(), counters: ProgressCounters())
+                TransferOptions(
+                    want: world.ref.description, ref: world.ref, provenance: Provenance()),
+                from: hostile, to: target, counters: ProgressCounters())
         }
         #expect(error?.code == .dataLoss)
         #expect(try target.ref(world.ref) == nil)

@@ -18,6 +18,8 @@ struct BackendWorld: Sendable {
         case copies
         /// Objects in memory, by the rules of S3.
         case memory
+        /// The same far away: each call takes its time on both ways.
+        case distant
     }
     /// How it is decorated.
     enum Decoration: CaseIterable, Sendable {
@@ -51,7 +53,7 @@ struct BackendWorld: Sendable {
         fileSystem = kind == .disk ? DiskFileSystem() : simulated
         root = directory?.path ?? "/world"
         base =
-            kind == .memory
+            kind == .memory || kind == .distant
             ? InMemoryBackend(objects, machine: simulated)
             : try DirectoryBackend(directory: "\(root)/objects", fileSystem: fileSystem)
         try fileSystem.createDirectory("\(root)/sources")
@@ -62,6 +64,7 @@ struct BackendWorld: Sendable {
             case .retried: RetryingBackend(base) { [pauses] in pauses.add($0) }
             }
         setLinks(of: simulated)
+        if kind == .distant { objects.setLatency(milliseconds: 1, seed: 1) }
     }
 
     /// Gives a machine the kind's hard links.
@@ -69,7 +72,7 @@ struct BackendWorld: Sendable {
         switch kind {
         case .device: machine.setLinks(.withinDirectories)
         case .copies: machine.setLinks(.nowhere)
-        case .disk, .simulated, .memory: break
+        case .disk, .simulated, .memory, .distant: break
         }
     }
 

@@ -26,6 +26,22 @@ package final class InMemoryObjects: Sendable {
         listHook.withLock { $0 = body }
     }
 
+    /// Makes every call take up to so many milliseconds, drawn from a seed: on the way there, before it has
+    /// its effect, and on the way back.
+    package func setLatency(milliseconds: UInt64, seed: UInt64) {
+        latency.withLock { $0 = (milliseconds, SeededGenerator(seed: seed)) }
+    }
+
+    fileprivate func travel() {
+        let pause = latency.withLock { latency -> UInt64? in
+            guard let milliseconds = latency?.milliseconds else { return nil }
+            return latency?.random.next(upperBound: milliseconds + 1)
+        }
+        if let pause, pause > 0 { Sleep.milliseconds(pause) }
+    }
+
+    private let latency = Mutex<(milliseconds: UInt64, random: SeededGenerator)?>(nil)
+
     /// The bytes of an object; nil if there is none.
     package subscript(_ name: Identifier) -> [UInt8]? {
         get { state.withLock { $0[name] } }
@@ -36,7 +52,7 @@ package final class InMemoryObjects: Sendable {
 /// A backend by the rules of S3: whole objects put if absent, short pages, nothing renamed or appended.
 ///
 /// Each call is an operation of the machine's file system, so that a test makes the Nth of either fail, lose
-/// its answer, or be the last before the power goes.
+/// its answer, or be the last before the power goes; and it can take its time (`setLatency`).
 package final class InMemoryBackend: ObjectBackend {
     /// The most that a page of a listing has, whatever was asked for.
     private static let pageEntries = 3
@@ -63,6 +79,8 @@ package final class InMemoryBackend: ObjectBackend {
                 return true
             }
         }
+        objects.travel()
+        defer { objects.travel() }
         // When the power goes the request is on its way; every other one arrives.
         let half: () -> Void = { if name.low % 2 == 0 { _ = put() } }
         return try machine.perform(.putObject, "\(name)", half: { _ in half() }) { _ in put() }
@@ -71,7 +89,9 @@ package final class InMemoryBackend: ObjectBackend {
     package func read(
         _ name: Identifier, at offset: UInt64, into target: UnsafeMutableRawBufferPointer
     ) throws -> Int? {
-        try machine.perform(.readObject, "\(name)") { [objects] _ in
+        objects.travel()
+        defer { objects.travel() }
+        return try machine.perform(.readObject, "\(name)") { [objects] _ in
             objects.state.withLock { state in
                 guard let bytes = state[name] else { return nil }
                 guard offset < UInt64(bytes.count) else { return 0 }
@@ -84,6 +104,8 @@ package final class InMemoryBackend: ObjectBackend {
 
     package func list(after: Identifier?, limit: Int) throws -> [ObjectEntry] {
         objects.listHook.withLock { $0.take() }?()
+        objects.travel()
+        defer { objects.travel() }
         return try machine.perform(.listObjects, "") { [objects] _ in
             objects.state.withLock { state in
                 state.filter { entry in after.map { $0 < entry.key } ?? true }
@@ -95,6 +117,8 @@ package final class InMemoryBackend: ObjectBackend {
     }
 
     package func delete(_ name: Identifier) throws {
+        objects.travel()
+        defer { objects.travel() }
         try machine.perform(.deleteObject, "\(name)") { [objects] _ in
             objects.state.withLock { $0[name] = nil }
         }

@@ -42,7 +42,7 @@ extension FuzzTargets {
     ]
 
     /// One name, or none where the grammar would refuse it: then the samples are missing and seen to be.
-    private static let names: [RefName] = ["team/project:v1"].compactMap { try? RefName($0) }
+    static let names: [RefName] = ["team/project:v1"].compactMap { try? RefName($0) }
 
     private static let entries = names.map {
         RefEntry(

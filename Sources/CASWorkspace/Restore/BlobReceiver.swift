@@ -6,12 +6,12 @@ package import CASPack
 package protocol BlobSink: AnyObject {
     /// Takes a blob of one record.
     func takeSmall(_ digest: Digest, _ content: UnsafeRawBufferPointer, _ record: RecordView) throws
-    /// A blob of several chunks begins; they follow in order.
-    func begin(_ digest: Digest, size: UInt64) throws
+    /// A blob of several chunks begins, which `list` composes; they follow in order.
+    func begin(_ digest: Digest, _ list: ChunkList, _ record: RecordView) throws
     /// Takes a piece of it; `record` is nil for bytes that stand in the list itself.
     func take(_ content: UnsafeRawBufferPointer, _ record: RecordView?) throws
-    /// All of it came, and is what its digest says; `list` composes it.
-    func finish(_ digest: Digest, list: [UInt8]) throws
+    /// All of it came, and is what its digest says.
+    func finish(_ digest: Digest) throws
     /// It did not come whole, or is something else.
     func cancel()
 }
@@ -22,7 +22,6 @@ package protocol BlobSink: AnyObject {
 package final class BlobReceiver {
     private struct Large: ~Copyable {
         let digest: Digest
-        let list: [UInt8]
         let terms: [ChunkList.Term]
         var next = 0
         var hasher = DigestHasher()
@@ -98,8 +97,8 @@ package final class BlobReceiver {
         guard large == nil else { throw BlobReceiver.cutShort() }
         let content = try decode(record)
         let list = try ChunkList(decoding: content, limits: limits)
-        try sink.begin(record.header.digest, size: list.size)
-        large = Large(digest: record.header.digest, list: Array(content), terms: list.terms)
+        try sink.begin(record.header.digest, list, record)
+        large = Large(digest: record.header.digest, terms: list.terms)
         try takeInline()
     }
 
@@ -135,6 +134,6 @@ package final class BlobReceiver {
             sink.cancel()
             throw BlobReceiver.wrong(done.digest)
         }
-        try sink.finish(done.digest, list: done.list)
+        try sink.finish(done.digest)
     }
 }

@@ -43,12 +43,14 @@ private final class CacheSink: BlobSink {
     func takeSmall(
         _ digest: Digest, _ content: UnsafeRawBufferPointer, _ record: RecordView
     ) throws {
-        try begin(digest, size: UInt64(content.count))
+        try begin()
         try take(content, nil)
-        try finish(digest, list: [])
+        try finish(digest)
     }
 
-    func begin(_ digest: Digest, size: UInt64) throws {
+    func begin(_ digest: Digest, _ list: ChunkList, _ record: RecordView) throws { try begin() }
+
+    private func begin() throws {
         let name = Array("\(Identifier.random())".utf8)
         writing = Writing(
             file: try cache.temporaries.createFile(name, permissions: 0o644), name: name)
@@ -61,7 +63,7 @@ private final class CacheSink: BlobSink {
         }
     }
 
-    func finish(_ digest: Digest, list: [UInt8]) throws {
+    func finish(_ digest: Digest) throws {
         guard let done = writing.take() else { return }
         do {
             try cache.temporaries.rename(

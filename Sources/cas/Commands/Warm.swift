@@ -100,10 +100,11 @@ struct WarmCommand: ParsableCommand {
                 let title = "warming \(target.choice.text) with \(text) from \(source.choice.text)"
                 let summary = try ProgressLine.show(.fetch, title, counters) {
                     try Transfer.run(
-                        reference.path, from: source.connection, to: target.connection, ref: ref,
-                        provenance: settings.provenance(
-                            message: "warmed from \(source.choice.text)"),
-                        counters: counters)
+                        TransferOptions(
+                            want: reference.path, ref: ref,
+                            provenance: settings.provenance(
+                                message: "warmed from \(source.choice.text)")),
+                        from: source.connection, to: target.connection, counters: counters)
                 }
                 return report(summary, text)
             }

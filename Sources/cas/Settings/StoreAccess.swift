@@ -21,9 +21,10 @@ extension StoreFlags {
     ///
     /// Who is patient waits for a server that is started anew, and is told so.
     /// With `create`, a local store is made where there is none; a dry run makes none and sees an empty one.
+    /// With `isForeign` a local store checks what is brought into it.
     func withStore<Result>(
         host: String? = nil, create: Bool = false, isDryRun: Bool = false,
-        isPatient: Bool = false, settings: Settings,
+        isPatient: Bool = false, isForeign: Bool = false, settings: Settings,
         _ body: (StoreAccess) throws -> Result
     ) throws -> Result {
         let choice = try StoreChoice.choose(
@@ -36,10 +37,10 @@ extension StoreFlags {
                         connection: EmptyStore(location: path), choice: choice, settings: settings))
             }
             let store: LocalStore
-            do { store = try LocalStore(directory: path, create: create && !isDryRun) } catch let
-                error as CASError
-                where error.code == .notFound && isImplicit
-            {
+            do {
+                store = try LocalStore(
+                    directory: path, create: create && !isDryRun, isTrusted: !isForeign)
+            } catch let error as CASError where error.code == .notFound && isImplicit {
                 throw CASError(
                     .notFound,
                     "no server is configured, and nothing was pushed on this machine yet",

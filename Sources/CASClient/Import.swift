@@ -1,0 +1,185 @@
+package import CASCore
+import CASPack
+package import CASWire
+
+/// Where the bytes of an exported file come from.
+package protocol ImportSource: AnyObject {
+    /// Fills `target` as far as there are bytes; 0 at the end.
+    func read(into target: UnsafeMutableRawBufferPointer) throws -> Int
+    /// Goes back to the first byte; false where that can not be done.
+    func rewind() throws -> Bool
+}
+
+/// What an import did with one ref.
+package struct ImportedRef: Sendable {
+    /// The ref as the file has it.
+    package var entry: RefEntry
+    /// What it named before in the store; nil for nothing.
+    package var previous: Digest?
+    /// Whether it moved; false if it named this already.
+    package var isMoved: Bool
+}
+
+/// What an import did.
+package struct ImportSummary: Sendable {
+    /// The refs in the order of the file.
+    package var refs: [ImportedRef] = []
+    /// Bytes of the file.
+    package var fileBytes: UInt64 = 0
+    /// Bytes sent, or written to a local store.
+    package var sentBytes: UInt64 = 0
+    /// Records that the store lacked.
+    package var sentRecords = 0
+    /// Records that it had.
+    package var knownRecords = 0
+}
+
+/// Brings the refs of an exported file into a store (Export.md).
+package enum Import {
+    /// Uploads what the store lacks, and then moves the refs.
+    ///
+    /// No ref moves before the whole file was read and its checksum proved right. Without `force` a ref
+    /// that names something else in the store is refused (`failedPrecondition`) before anything is uploaded.
+    /// `onRef` hears of each ref that moved, also where a later one then fails.
+    package static func run(
+        _ source: any ImportSource, into target: any StoreConnection, force: Bool,
+        counters: ProgressCounters, limits: Limits = .standard,
+        onRef: (ImportedRef) -> Void = { _ in }
+    ) throws -> ImportSummary {
+        let run = ImportRun(source, target, counters, limits)
+        do {
+            return try run.run(force: force, onRef)
+        } catch let error as CASError where !error.code.isTransient {
+            // The store need not keep room for it; if it does not hear of it, it forgets by itself.
+            try? target.abandon(push: run.push)
+            throw error
+        }
+    }
+}
+
+/// One import on its way; one thread.
+private final class ImportRun {
+    private typealias Pending = (entry: RefEntry, previous: RefEntry?)
+    private static let rounds = 4
+    private static let pieceBytes = 1 << 20
+
+    private let source: any ImportSource
+    private let target: any StoreConnection
+    private let counters: ProgressCounters
+    private let limits: Limits
+    /// Under which records are uploaded.
+    private(set) var push = Identifier.random()
+    private var summary = ImportSummary()
+    private var pending: [Pending] = []
+    /// What the store said that it lacks.
+    private var forced: Set<Digest> = []
+
+    init(
+        _ source: any ImportSource, _ target: any StoreConnection, _ counters: ProgressCounters,
+        _ limits: Limits
+    ) {
+        self.source = source
+        self.target = target
+        self.counters = counters
+        self.limits = limits
+    }
+
+    func run(force: Bool, _ onRef: (ImportedRef) -> Void) throws -> ImportSummary {
+        for round in 0..<ImportRun.rounds {
+            let records = try ImportRecords(target, push, round, forced, counters, limits)
+            try read(records) { manifest in
+                if round == 0 { pending = try check(manifest, force) }
+            }
+            try records.finish(&summary)
+            try commit(records, onRef)
+            if pending.isEmpty { return summary }
+            guard try source.rewind() else { break }
+        }
+        let rest = pending.map { "'\($0.entry.name)'" }.joined(separator: ", ")
+        throw CASError(
+            .dataLoss, "the export does not hold all of \(rest), which did not move",
+            hint: "export it again; from a pipe it is read once only, and what the store lost "
+                + "meanwhile can not be sent again", digest: forced.min())
+    }
+
+    private func read(
+        _ records: ImportRecords, _ onManifest: (ExportManifest) throws -> Void
+    ) throws {
+        var decoder = ExportDecoder(limits: limits)
+        let piece = ReusableBuffer(capacity: ImportRun.pieceBytes)
+        while true {
+            piece.removeAll()
+            let count = try piece.append(maximum: ImportRun.pieceBytes) {
+                try source.read(into: $0)
+            }
+            guard count > 0 else { break }
+            try decoder.push(
+                piece.bytes, onManifest: onManifest, onRecord: { try records.take($0) })
+        }
+        try decoder.finish()
+        summary.fileBytes = decoder.takenBytes
+    }
+
+    /// Moves refs until the store says that it lacks something.
+    private func commit(_ records: ImportRecords, _ onRef: (ImportedRef) -> Void) throws {
+        var isFirst = true
+        while let (entry, previous) = pending.first {
+            // What was uploaded belongs to the push of the first; with its commit it is the store's.
+            let response = try target.commit(
+                request(entry, previous, isFirst ? push : .random()),
+                records: records.snapshot(entry.target.digest))
+            switch response.outcome {
+            case .done, .unchanged: break
+            case .missing:
+                forced = Set(response.missing)
+                return
+            case .conflict:
+                throw CASError(
+                    .aborted, "'\(entry.name)' was moved by somebody else meanwhile",
+                    hint: "import it again", digest: response.previous)
+            }
+            if isFirst { push = .random() }
+            isFirst = false
+            let done = ImportedRef(
+                entry: entry, previous: previous?.target.digest,
+                isMoved: response.outcome == .done)
+            summary.refs.append(done)
+            onRef(done)
+            pending.removeFirst()
+        }
+    }
+
+    /// What the store has under these names; throws where that is something else and may not be replaced.
+    private func check(_ manifest: ExportManifest, _ force: Bool) throws -> [Pending] {
+        var taken: [String] = []
+        let found = try manifest.refs.map { entry -> Pending in
+            let previous = try target.ref(entry.name)
+            if let previous, previous.target != entry.target {
+                taken.append("\(entry.name) (\(previous.target.digest))")
+            }
+            return (entry, previous)
+        }
+        guard force || taken.isEmpty else {
+            let names = taken.prefix(20).joined(separator: ", ")
+            let rest = taken.count > 20 ? " and \(taken.count - 20) more" : ""
+            throw CASError(
+                .failedPrecondition,
+                "the store has other content under \(names)\(rest); nothing was uploaded",
+                hint: "--force moves these refs to what the export has")
+        }
+        return found
+    }
+
+    private func request(
+        _ entry: RefEntry, _ previous: RefEntry?, _ push: Identifier
+    ) -> PushRequest {
+        var provenance = entry.provenance
+        // Whom a token was for is found by the store that sees the token.
+        provenance.subject = ""
+        return PushRequest(
+            pushID: push, ref: entry.name, snapshot: entry.target.digest,
+            precondition: previous.map { .digest($0.target.digest) } ?? .absent,
+            provenance: provenance, expires: entry.lifetime == 0 ? entry.expires : nil,
+            lifetime: entry.lifetime)
+    }
+}
