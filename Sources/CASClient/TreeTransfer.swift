@@ -124,7 +124,13 @@ final class TreeTransfer {
         let contents = try TreeContents(limits: limits)
         var wanted = Set(batch.map(\.directory.digest))
         wanted.formUnion(batch.compactMap(\.attributes?.digest))
-        wanted.remove(.empty)
+        if wanted.remove(.empty) != nil, missing.contains(.empty) {
+            // A directory with nothing in it: as a blob it is never sent, and here it has to be.
+            let record = ReusableBuffer(capacity: 128)
+            RecordCoding.append(kind: .directory, digest: .empty, payload: [], to: record)
+            try uploaders[0].append(record.bytes)
+            messageCount += 1
+        }
         let digests = wanted.sorted()
         for start in stride(from: 0, to: digests.count, by: limits.digestsPerRequest) {
             let end = min(start + limits.digestsPerRequest, digests.count)

@@ -160,7 +160,13 @@ import Testing
         let target = try world.makeOther()
         let summary = try world.importing(try sample(), into: target)
         let found = summary.refs.map { "\($0.entry.name) \($0.entry.target.digest)" }
-        #expect(found == ["team/project:v1 FIRST", "team/project:v2 SECOND"])
+        #expect(
+            found == [
+                "team/project:v1 sha256:"
+                    + "bb76ef26ec69ab015bd8647b938c8344718fad4644c23cb5b0caa784bc9390a3",
+                "team/project:v2 sha256:"
+                    + "26682481e4c5268ac64898e00a5d6a8728147609051e0dd8316672419adb2d20",
+            ])
         let second = try #require(try target.ref(try RefName("team/project:v2")))
         #expect(second.provenance.author == "ada" && second.lifetime == 604_800)
         _ = try world.fetch("team/project:v2", from: target)

@@ -18,7 +18,7 @@ import Testing
     private static func decode(_ bytes: [UInt8], pieceBytes: Int = .max) throws -> Content {
         var content = Content()
         var decoder = ExportDecoder()
-        for start in stride(from: 0, to: bytes.count, by: min(pieceBytes, bytes.count)) {
+        for start in stride(from: 0, to: bytes.count, by: max(1, min(pieceBytes, bytes.count))) {
             try bytes[start...].prefix(pieceBytes).withUnsafeBytes {
                 try decoder.push(
                     $0, onManifest: { content.manifest = $0 },

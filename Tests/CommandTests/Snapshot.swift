@@ -49,7 +49,7 @@ enum Snapshot {
             (#"[0-9.]+ ([KMGT]i)?B (written$|sent$|received|free)"#, "<size> $2"),
             (#"(uncompressed|on the disk|free)( +)[0-9.]+ ([KMGT]i)?B"#, "$1$2<size>"),
             (
-                #""(sentBytes|receivedBytes|milliseconds|packBytes|recordBytes|freeBytes)": [0-9]+"#,
+                #""(sentBytes|receivedBytes|fileBytes|milliseconds|packBytes|recordBytes|freeBytes)": [0-9]+"#,
                 #""$1": <number>"#
             ),
             // What goes along unasked counts as new, and whether it does depends on the stat cache's doubts.

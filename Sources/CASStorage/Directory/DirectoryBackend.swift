@@ -128,10 +128,16 @@ package final class DirectoryBackend: ObjectBackend {
                 }
                 files[name] = file
             }
+            // Deleted since it was opened: whoever keeps it open keeps its bytes on the disk.
+            if try fileSystem.size(place(of: name)) == nil { forget(name) }
             return file
         } catch let error as CASError where error.code == .notFound {
             return nil
         }
+    }
+
+    private func forget(_ name: Identifier) {
+        files.withLock { _ = $0.removeValue(forKey: name) }
     }
 
     package func list(after: Identifier?, limit: Int) throws -> [ObjectEntry] {
@@ -150,8 +156,9 @@ package final class DirectoryBackend: ObjectBackend {
     }
 
     package func delete(_ name: Identifier) throws {
-        files.withLock { _ = $0.removeValue(forKey: name) }
         try removeIfPresent(place(of: name))
+        // Behind it, so that no reader opens it again in between.
+        forget(name)
         // Also where there was none: who removed it may have died before this.
         try fileSystem.synchronizeDirectory(directory)
     }

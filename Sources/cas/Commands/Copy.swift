@@ -66,7 +66,7 @@ struct CopyCommand: ParsableCommand {
     ) throws {
         guard source.connection.location != target.connection.location else {
             throw CASError(
-                .invalidArgument, "both refs are in \(source.choice.text)",
+                .invalidArgument, "both refs are in the same store",
                 hint: "cas tag gives a snapshot another name")
         }
         Interruption.leaves(.push)
