@@ -49,6 +49,7 @@ import Testing
         try fixture.cas("export no/such no.cas")
         try fixture.cas("export p work")
         try fixture.cas("export b.example/p a.example/q q.cas")
+        try fixture.cas("export p a.example/q q.cas")
         try fixture.cas("export p")
         try fixture.cas("export p - --json")
         #expect(try DiskFileSystem().status(fixture.path("no.cas")) == nil)

@@ -43,9 +43,7 @@ struct ExportCommand: ParsableCommand {
         let settings = try Settings.load()
         let references = try words.dropLast().map { try Arguments.reference($0) }
         let names = try references.map { try Arguments.refName($0) }
-        let host = try references.dropFirst().reduce(references[0].host) {
-            try Arguments.commonHost(Reference(host: $0, target: $1.target), $1)
-        }
+        let host = try ExportCommand.host(references)
         let path = words[words.count - 1]
         let file = try ExportFile(path, force: force)
         try storeFlags.withStore(host: host, isPatient: true, settings: settings) { store in
@@ -61,6 +59,18 @@ struct ExportCommand: ParsableCommand {
             }
             report(summary, file)
         }
+    }
+
+    /// The host that all references name, or none of them.
+    private static func host(_ references: [Reference]) throws -> String? {
+        guard let first = references.first else { return nil }
+        for other in references.dropFirst() {
+            _ = try Arguments.commonHost(first, other)
+            guard (first.host == nil) == (other.host == nil) else {
+                throw ValidationError("name the HOST with each REF, or with none of them")
+            }
+        }
+        return first.host
     }
 
     private func report(_ summary: ExportSummary, _ file: ExportFile) {
