@@ -31,7 +31,7 @@ package final class LocalStore: StoreConnection {
     package var isLocal: Bool { true }
 
     package func describe() throws -> StoreDescription {
-        repository.describe(scopes: [.all])
+        try repository.describe(scopes: [.all])
     }
 
     package func missing(_ digests: [Digest], push: Identifier) throws -> [Bool] {
@@ -49,6 +49,10 @@ package final class LocalStore: StoreConnection {
 
     package func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse {
         try repository.commit(request, records: records.bytes, trusted: isTrusted, domain: domain)
+    }
+
+    package func checkQuota(_ request: QuotaRequest, push: Identifier) throws {
+        try repository.checkQuota(request, domain: domain)
     }
 
     package func abandon(push: Identifier) throws { repository.abandon(push: push) }
@@ -104,6 +108,32 @@ package final class LocalStore: StoreConnection {
     }
 
     package func usage() throws -> UsageReport { try repository.usage(domain: domain) }
+
+    package func pins(prefix: String, after: String, limit: Int) throws -> PinPage {
+        try repository.pinPage(prefix: prefix, after: after, limit: limit, domain: domain) { _ in
+            true
+        }
+    }
+
+    package func pin(
+        _ digest: Digest, name: String, _ request: PinRequest
+    ) throws -> PinRecord {
+        try repository.pin(digest, name: name, request, domain: domain)
+    }
+
+    package func unpin(_ digest: Digest, name: String, _ request: PinRequest) throws {
+        try repository.unpin(digest, name: name, request.provenance, domain: domain)
+    }
+
+    package func rules() throws -> [RetentionRule] { try repository.rules(domain: domain) }
+
+    package func set(rule: RetentionRule) throws -> RetentionRule {
+        try repository.set(rule: rule, domain: domain)
+    }
+
+    package func remove(rule: RetentionRule) throws {
+        try repository.remove(rule: rule.pattern, rule.provenance, domain: domain)
+    }
 
     package func createToken(_ request: TokenRequest) throws -> TokenResponse {
         try repository.createToken(request)

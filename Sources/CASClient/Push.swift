@@ -29,6 +29,9 @@ package enum Push {
         }
     }
 
+    /// Bytes that are sent along with a commit without asking whether a quota has room for them.
+    static let smallCommitBytes = 64 << 10
+
     static var roundLimit: Int { rounds }
 }
 
@@ -41,6 +44,7 @@ final class PushRun {
     private let cache: StatCache?
     private let description: SharedResult<StoreDescription>
     private let describer: WorkerThread
+    private let size: PushSize
     private var nextStream: Int
 
     init(
@@ -57,15 +61,23 @@ final class PushRun {
         }
         self.description = description
         nextStream = options.workers
+        let size = PushSize(options, cache)
+        self.size = size
+        let pushID = Identifier.random()
         let acknowledged = cache?.acknowledged ?? [:]
         context = PushContext(
-            connection: connection, pushID: .random(), options: options, counters: counters,
+            connection: connection, pushID: pushID, options: options, counters: counters,
             describe: { try description.get() },
             hasBase: {
                 let incarnation = try description.get().incarnation
                 return acknowledged[
                     StatCache.StoreKey(server: connection.location, incarnation: incarnation)]
                     != nil
+            },
+            ask: {
+                guard try description.get().hasQuotas else { return }
+                try connection.checkQuota(
+                    QuotaRequest(ref: options.ref, bytes: try size.bytes()), push: pushID)
             })
     }
 
@@ -128,11 +140,13 @@ final class PushRun {
         let options = options
         let cache = cache
         let context = context
+        let size = size
         let scanner = try WorkerThread(name: "scan") {
             do {
                 let tree = try WorkspaceScan.run(
                     root: options.directory, options: options.scan, cache: cache
                 ) { try queue.put($0) }
+                size.set(tree.totalBytes)
                 result.set(.success(tree))
                 queue.close()
             } catch {
@@ -304,6 +318,7 @@ final class PushRun {
         var lastMissing: [Digest] = []
         var fruitless = 0
         for _ in 0..<Push.roundLimit {
+            if context.commitRecords.count > Push.smallCommitBytes { try context.requireRoom() }
             counters.add(transferred: UInt64(context.commitRecords.count))
             let response = try connection.commit(request, records: context.commitRecords)
             switch response.outcome {

@@ -30,11 +30,15 @@ final class PushContext: Sendable {
     private let describe: @Sendable () throws -> StoreDescription
     /// Whether the store acknowledged this workspace before: what is new then is little, and goes unasked.
     let hasBase: @Sendable () throws -> Bool
+    /// Asks the store whether it takes this much; before anything is sent, and once.
+    private let admission: Mutex<Result<Void, any Error>?>
+    private let ask: @Sendable () throws -> Void
 
     init(
         connection: any StoreConnection, pushID: Identifier, options: PushOptions,
         counters: ProgressCounters, describe: @escaping @Sendable () throws -> StoreDescription,
-        hasBase: @escaping @Sendable () throws -> Bool
+        hasBase: @escaping @Sendable () throws -> Bool,
+        ask: @escaping @Sendable () throws -> Void
     ) {
         self.connection = connection
         self.pushID = pushID
@@ -42,6 +46,8 @@ final class PushContext: Sendable {
         self.counters = counters
         self.describe = describe
         self.hasBase = hasBase
+        self.ask = ask
+        admission = Mutex(nil)
         chunkerQueue = Mutex(nil)
         state = Mutex(
             State(unaskedBytes: options.limits.unaskedBytes, isListing: options.isDryRun))
@@ -63,8 +69,18 @@ final class PushContext: Sendable {
         }
     }
 
+    /// Throws where the store would refuse the push for its size; asks it the first time.
+    func requireRoom() throws {
+        try admission.withLock { known in
+            let outcome = known ?? Result { try ask() }
+            known = outcome
+            try outcome.get()
+        }
+    }
+
     /// Sends records on a stream, which one thread at a time uses.
     func upload(_ records: ReusableBuffer, stream: Int) throws {
+        try requireRoom()
         let number = stream % options.limits.streamsPerPush
         let sequence = state.withLock { state in
             defer { state.sequences[number, default: 0] += 1 }

@@ -70,6 +70,10 @@ extension RemoteStore {
         throw try WireError(decoding: answer).error
     }
 
+    package func checkQuota(_ request: QuotaRequest, push: Identifier) throws {
+        _ = try send(.POST, "/v1/push/\(push)/quota", body: request.encode())
+    }
+
     package func abandon(push: Identifier) throws { _ = try send(.DELETE, "/v1/push/\(push)") }
 
     package func plan(_ request: PlanRequest) throws -> PlanResponse {
@@ -139,6 +143,41 @@ extension RemoteStore {
     }
 
     package func usage() throws -> UsageReport { try message(.GET, "/v1/usage") }
+
+    package func pins(prefix: String, after: String, limit: Int) throws -> PinPage {
+        try message(
+            .GET,
+            "/v1/pins?prefix=\(RemoteStore.escape(prefix))&after=\(RemoteStore.escape(after))"
+                + "&limit=\(limit)")
+    }
+
+    package func pin(
+        _ digest: Digest, name: String, _ request: PinRequest
+    ) throws -> PinRecord {
+        try message(.PUT, RemoteStore.pinPath(digest, name), body: request.encode())
+    }
+
+    package func unpin(_ digest: Digest, name: String, _ request: PinRequest) throws {
+        _ = try send(.DELETE, RemoteStore.pinPath(digest, name), body: request.encode())
+    }
+
+    private static func pinPath(_ digest: Digest, _ name: String) -> String {
+        "/v1/pins/\(digest.hexadecimal)" + (name.isEmpty ? "" : "?name=\(name)")
+    }
+
+    package func rules() throws -> [RetentionRule] {
+        let page: RulePage = try message(.GET, "/v1/rules")
+        return page.entries
+    }
+
+    package func set(rule: RetentionRule) throws -> RetentionRule {
+        try message(.PUT, "/v1/rules", body: rule.encode())
+    }
+
+    package func remove(rule: RetentionRule) throws {
+        _ = try send(
+            .DELETE, "/v1/rules?pattern=\(RemoteStore.escape(rule.pattern))", body: rule.encode())
+    }
 
     package func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState {
         try message(.POST, "/v1/maintenance", body: request.encode())

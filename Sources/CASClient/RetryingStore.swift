@@ -110,6 +110,9 @@ package final class RetryingStore: StoreConnection {
     package func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse {
         try retry { try base.commit(request, records: records) }
     }
+    package func checkQuota(_ request: QuotaRequest, push: Identifier) throws {
+        try retry { try base.checkQuota(request, push: push) }
+    }
     package func abandon(push: Identifier) throws { try base.abandon(push: push) }
 
     package func plan(_ request: PlanRequest) throws -> PlanResponse {
@@ -157,6 +160,23 @@ package final class RetryingStore: StoreConnection {
         try base.removeRef(name, update)
     }
     package func usage() throws -> UsageReport { try retry { try base.usage() } }
+    package func pins(prefix: String, after: String, limit: Int) throws -> PinPage {
+        try retry { try base.pins(prefix: prefix, after: after, limit: limit) }
+    }
+    // A pin or rule that is set again is what it was.
+    package func pin(
+        _ digest: Digest, name: String, _ request: PinRequest
+    ) throws -> PinRecord {
+        try retry { try base.pin(digest, name: name, request) }
+    }
+    package func unpin(_ digest: Digest, name: String, _ request: PinRequest) throws {
+        try base.unpin(digest, name: name, request)
+    }
+    package func rules() throws -> [RetentionRule] { try retry { try base.rules() } }
+    package func set(rule: RetentionRule) throws -> RetentionRule {
+        try retry { try base.set(rule: rule) }
+    }
+    package func remove(rule: RetentionRule) throws { try base.remove(rule: rule) }
     package func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState {
         try retry { try base.maintain(request) }
     }

@@ -19,6 +19,9 @@ package protocol StoreConnection: Sendable {
     func upload(push: Identifier, stream: Int, sequence: Int, records: ReusableBuffer) throws
     /// Moves a ref, with the last records of the push along.
     func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse
+    /// Asks whether a push of that size may become what a ref names; throws `resourceExhausted` with
+    /// the figures where it is beyond a quota.
+    func checkQuota(_ request: QuotaRequest, push: Identifier) throws
     /// Forgets a push in progress.
     func abandon(push: Identifier) throws
 
@@ -48,6 +51,19 @@ package protocol StoreConnection: Sendable {
     func removeRef(_ name: RefName, _ update: RefUpdate) throws
     /// What the store holds.
     func usage() throws -> UsageReport
+
+    /// Pins that the caller may know of; `after` is the `next` of the page before.
+    func pins(prefix: String, after: String, limit: Int) throws -> PinPage
+    /// Keeps a snapshot, or that of a tree, whatever refs name; an empty name is none.
+    func pin(_ digest: Digest, name: String, _ request: PinRequest) throws -> PinRecord
+    /// Ends a pin; throws `notFound`.
+    func unpin(_ digest: Digest, name: String, _ request: PinRequest) throws
+    /// All rules, by pattern.
+    func rules() throws -> [RetentionRule]
+    /// Sets a rule over that of the same pattern.
+    func set(rule: RetentionRule) throws -> RetentionRule
+    /// Removes the rule of a pattern; throws `notFound`.
+    func remove(rule: RetentionRule) throws
 
     /// Makes a token.
     func createToken(_ request: TokenRequest) throws -> TokenResponse

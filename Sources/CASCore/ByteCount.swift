@@ -16,6 +16,15 @@ package enum ByteCount {
         return "\(tenths / 10).\(tenths % 10) \(units[unit])"
     }
 
+    /// The text that `parse` makes the very same number of: `500GiB`, `1536MiB`, `7`.
+    package static func exact(_ count: UInt64) -> String {
+        for (suffix, bits) in [("TiB", UInt64(40)), ("GiB", 30), ("MiB", 20), ("KiB", 10)]
+        where count > 0 && count.isMultiple(of: 1 << bits) {
+            return "\(count >> bits)\(suffix)"
+        }
+        return "\(count)"
+    }
+
     /// Parses `123`, `64K`, `64KiB`, `2G`, `1.5GiB` (binary units); nil for anything else.
     package static func parse(_ text: String) -> UInt64? {
         var digits = Substring(text)

@@ -13,7 +13,8 @@ extension Route {
         case .missing, .blobs:
             // The digests and what surrounds them.
             min(limits.requestBytes, limits.digestsPerRequest * Digest.byteCount + 1024)
-        case .plan, .moveRef, .removeRef, .createToken, .maintain:
+        case .plan, .moveRef, .removeRef, .createToken, .maintain, .checkQuota, .pin, .unpin,
+            .setRule, .removeRule:
             min(limits.requestBytes, limits.smallRequestBytes)
         default: nil
         }
@@ -30,7 +31,7 @@ extension Door {
             query["limit"].flatMap { Int($0) } ?? repository.configuration.limits.listingEntries
         switch route {
         case .describe:
-            var description = try await blocking { repository.describe(scopes: rights.scopes) }
+            var description = try await blocking { try repository.describe(scopes: rights.scopes) }
             announcement.add(to: &description)
             description.clientDigest = clients?.current.digest
             description.clientBytes = clients?.current.size ?? 0
@@ -73,6 +74,10 @@ extension Door {
             var report = try await blocking { try repository.usage(domain: domain) }
             report.rows.removeAll { !rights.allowsBelow(.read, $0.prefix) }
             return Door.message(report)
+        case .pins: return try await pins(query, rights, limit)
+        case .rules:
+            return Door.message(
+                RulePage(entries: try await blocking { try repository.rules(domain: domain) }))
         case .maintenance(let id): return try await maintenance(id, query, rights)
         case .tokens:
             return Door.message(TokenPage(entries: try await blocking { try repository.tokens() }))
@@ -173,6 +178,9 @@ extension Door {
             }
             waiters.moved(name)
             return Response(status: .noContent)
+        case .checkQuota: return try await checkQuota(rights, body)
+        case .pin, .unpin, .setRule, .removeRule:
+            return try await keep(route, query, rights, body)
         case .maintain: return try await maintain(body, rights)
         case .createToken:
             return Door.message(

@@ -67,16 +67,23 @@ struct Rights: Sendable {
     func check(_ route: Route, _ query: Query) throws {
         switch route {
         case .health, .readiness, .metrics, .describe: return
-        case .missing, .upload, .abandon: try requireSomewhere(.write)
+        case .missing, .upload, .abandon, .checkQuota: try requireSomewhere(.write)
         case .commit:
             try requireSomewhere(.write)
             if let ref = query["ref"] { try require(.write, try RefName(ref)) }
         case .plan, .planTree, .planData, .blobs, .blob, .refs, .usage, .client, .maintain,
-            .maintenance:
+            .maintenance, .pins:
             try requireSomewhere(.read)
         case .ref(let name), .history(let name): try require(.read, name)
         case .moveRef(let name): try require(.write, name)
         case .removeRef(let name): try require(.delete, name)
+        case .pin, .unpin: try requirePin(query["name"] ?? "")
+        case .rules, .setRule, .removeRule:
+            guard isAdministrator else {
+                throw CASError(
+                    .permissionDenied, "only a token with the right 'admin' manages rules",
+                    hint: "cas doctor shows what the token may do")
+            }
         case .tokens, .createToken, .revokeToken:
             guard isAdministrator else {
                 throw CASError(

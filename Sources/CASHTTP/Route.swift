@@ -23,6 +23,13 @@ enum Route: Sendable {
     case tokens
     case createToken
     case revokeToken(Identifier)
+    case checkQuota(Identifier)
+    case pins
+    case pin(Digest)
+    case unpin(Digest)
+    case rules
+    case setRule
+    case removeRule
     case maintain
     case maintenance(Identifier)
     case health
@@ -62,6 +69,12 @@ enum Route: Sendable {
         case (.get, "tokens", 1): self = .tokens
         case (.post, "tokens", 1): self = .createToken
         case (.delete, "tokens", 2): self = .revokeToken(try Route.identifier(parts[1]))
+        case (.get, "pins", 1): self = .pins
+        case (.put, "pins", 2): self = .pin(try Route.digest(parts[1]))
+        case (.delete, "pins", 2): self = .unpin(try Route.digest(parts[1]))
+        case (.get, "rules", 1): self = .rules
+        case (.put, "rules", 1): self = .setRule
+        case (.delete, "rules", 1): self = .removeRule
         case (.post, "maintenance", 1): self = .maintain
         case (.get, "maintenance", 2): self = .maintenance(try Route.identifier(parts[1]))
         default: throw Route.unknown("/v1/" + parts.joined(separator: "/"))
@@ -74,6 +87,7 @@ enum Route: Sendable {
         case (.post, 2): return .commit(push)
         case (.delete, 2): return .abandon(push)
         case (.post, 3) where parts[2] == "missing": return .missing(push)
+        case (.post, 3) where parts[2] == "quota": return .checkQuota(push)
         case (.put, 5) where parts[2] == "streams":
             return .upload(push, stream: try number(parts[3]), sequence: try number(parts[4]))
         default: throw unknown("/v1/" + parts.joined(separator: "/"))
@@ -130,6 +144,9 @@ enum Route: Sendable {
         case .usage: "usage"
         case .client: "client"
         case .tokens, .createToken, .revokeToken: "tokens"
+        case .checkQuota: "quota"
+        case .pins, .pin, .unpin: "pins"
+        case .rules, .setRule, .removeRule: "rules"
         case .maintain, .maintenance: "maintenance"
         case .health, .readiness, .metrics: "operations"
         }

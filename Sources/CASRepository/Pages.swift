@@ -11,12 +11,14 @@ package enum Software {
 /// Answers as the native protocol gives them.
 extension Repository {
     /// What the store says of itself to somebody with these rights.
-    package func describe(scopes: [TokenScope]) -> StoreDescription {
-        StoreDescription(
+    package func describe(scopes: [TokenScope]) throws -> StoreDescription {
+        var description = StoreDescription(
             softwareVersion: Software.version, incarnation: incarnation,
             chunkerAverageBytes: UInt64(chunker.averageBytes), chunkerSeed: UInt64(chunker.seed),
             requestBytes: UInt64(limits.requestBytes), unaskedBytes: UInt64(limits.unaskedBytes),
             now: clock.now(), scopes: scopes)
+        description.hasQuotas = try ruleSet(domain: .standard).hasQuotas
+        return description
     }
 
     /// One page of refs; `after` is empty or the `next` of the page before.

@@ -118,20 +118,30 @@ extension Repository {
             snapshot.isUnchanged(from: old)
         {
             if present.expires != expires || present.lifetime != request.lifetime {
+                try Repository.requireLasting(
+                    request.ref, request.lifetime,
+                    try RuleSet(try transaction.rules(domain: domain)))
                 _ = try Repository.setEnd(
                     present, expires, request.lifetime, context, domain: domain)
             }
             return answer(request, .unchanged, present, tree: old.tree.digest)
         }
+        let rules = try RuleSet(try transaction.rules(domain: domain))
+        try Repository.requireMovable(present, rules)
+        try Repository.requireLasting(request.ref, request.lifetime, rules)
+        try requireRoom(
+            for: request.ref, request.snapshot, snapshot.totals.bytes, rules, transaction,
+            domain: domain)
+        let now = clock.now()
         let sequence = try transaction.nextSequence()
         let move = HistoryEntry(
             sequence: sequence, name: request.ref, previous: present?.target,
             target: RefTarget(kind: .snapshot, digest: request.snapshot),
-            provenance: request.provenance, pushID: request.pushID)
+            provenance: request.provenance, pushID: request.pushID, recorded: now)
         let entry = RefEntry(
             name: request.ref, target: RefTarget(kind: .snapshot, digest: request.snapshot),
             tree: snapshot.tree.digest, totals: snapshot.totals, sequence: sequence,
-            moved: request.provenance.time, provenance: request.provenance,
+            moved: now, provenance: request.provenance,
             expires: expires, lifetime: request.lifetime)
         try transaction.move(move, entry, domain: domain)
         context.record(.refMoved(move, entry, domain))

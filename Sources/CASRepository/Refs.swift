@@ -52,16 +52,24 @@ extension Repository {
                 guard present.expires != expires || present.lifetime != update.lifetime else {
                     return present
                 }
+                try Repository.requireLasting(
+                    name, update.lifetime, try RuleSet(try transaction.rules(domain: domain)))
                 return try Repository.setEnd(
                     present, expires, update.lifetime, context, domain: domain)
             }
+            let rules = try RuleSet(try transaction.rules(domain: domain))
+            try Repository.requireMovable(present, rules)
+            try Repository.requireLasting(name, update.lifetime, rules)
+            try requireRoom(
+                for: name, found.snapshot, totals.bytes, rules, transaction, domain: domain)
+            let now = clock.now()
             let sequence = try transaction.nextSequence()
             let move = HistoryEntry(
                 sequence: sequence, name: name, previous: present?.target, target: target,
-                provenance: update.provenance, pushID: nil)
+                provenance: update.provenance, pushID: nil, recorded: now)
             let entry = RefEntry(
                 name: name, target: target, tree: found.tree, totals: totals,
-                sequence: sequence, moved: clock.now(), provenance: update.provenance,
+                sequence: sequence, moved: now, provenance: update.provenance,
                 expires: expires, lifetime: update.lifetime)
             try transaction.move(move, entry, domain: domain)
             context.record(.refMoved(move, entry, domain))
@@ -70,7 +78,7 @@ extension Repository {
     }
 
     /// Totals of a snapshot that is here whole; throws `dataLoss` or `notFound` where it is not.
-    private func totals(
+    func totals(
         _ target: (snapshot: Digest, tree: Digest, ref: RefName?), _ context: CommitContext,
         _ domain: Domain
     ) throws -> TreeTotals {
@@ -93,17 +101,19 @@ extension Repository {
     package func removeRef(
         _ name: RefName, _ precondition: Precondition, _ provenance: Provenance, domain: Domain
     ) throws {
-        try commit(session: nil, isEvent: true) { context in
+        try commit(session: nil, isEvent: true) { [clock] context in
             let transaction = context.transaction
             let present = try transaction.ref(name, domain: domain)
             try Repository.require(precondition, name, present)
+            try Repository.requireMovable(
+                present, try RuleSet(try transaction.rules(domain: domain)))
             guard let present else {
                 throw CASError(
                     .notFound, "there is no ref '\(name)'", hint: "cas ls lists what there is")
             }
             let move = HistoryEntry(
                 sequence: try transaction.nextSequence(), name: name, previous: present.target,
-                target: nil, provenance: provenance, pushID: nil)
+                target: nil, provenance: provenance, pushID: nil, recorded: clock.now())
             try transaction.move(move, nil, domain: domain)
             context.record(.refMoved(move, nil, domain))
         }

@@ -91,6 +91,21 @@ final class DecoratedStore: StoreConnection {
     }
     func tokens() throws -> [TokenRecord] { try base.tokens() }
     func revokeToken(_ identifier: Identifier) throws { try base.revokeToken(identifier) }
+    func checkQuota(_ request: QuotaRequest, push: Identifier) throws {
+        try base.checkQuota(request, push: push)
+    }
+    func pins(prefix: String, after: String, limit: Int) throws -> PinPage {
+        try base.pins(prefix: prefix, after: after, limit: limit)
+    }
+    func pin(_ digest: Digest, name: String, _ request: PinRequest) throws -> PinRecord {
+        try base.pin(digest, name: name, request)
+    }
+    func unpin(_ digest: Digest, name: String, _ request: PinRequest) throws {
+        try base.unpin(digest, name: name, request)
+    }
+    func rules() throws -> [RetentionRule] { try base.rules() }
+    func set(rule: RetentionRule) throws -> RetentionRule { try base.set(rule: rule) }
+    func remove(rule: RetentionRule) throws { try base.remove(rule: rule) }
     func maintain(_ request: MaintenanceRequest) throws -> MaintenanceState {
         try base.maintain(request)
     }

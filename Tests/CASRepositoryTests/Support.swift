@@ -120,6 +120,17 @@ final class TestStore {
         return result.report
     }
 
+    /// Notes a use of a snapshot by a name, at a time in seconds since 1970.
+    func touch(_ digest: Digest, _ seconds: Int64) throws {
+        let touch = Touch(digest: digest, byName: seconds)
+        guard storage == .disk else {
+            return try memoryCatalog.write { try $0.insert(touch: touch, domain: .standard) }
+        }
+        let catalog = try SQLiteCatalog(path: catalogPath, create: false)
+        try catalog.write { try $0.insert(touch: touch, domain: .standard) }
+        try catalog.close()
+    }
+
     private var catalogPath: String {
         let base = "\(directory?.path ?? "")/catalog"
         return sqliteNumber == 0 ? base : "\(base)-\(sqliteNumber)"

@@ -13,6 +13,8 @@ package struct RetentionRemoval: Hashable, Sendable {
 package enum Retention {
     /// Entries of a ref's history that stay listed, whether or not what they name stays.
     package static let listedEntries = 100
+    /// Seconds for which every move is remembered: a push that is repeated gets the same answer.
+    package static let answeredSeconds: UInt64 = 86_400
 
     /// Whether a ref's end has come.
     package static func isExpired(_ entry: RefEntry, _ now: Timestamp) -> Bool {
@@ -64,23 +66,24 @@ package enum Retention {
         return RefLifetime.end(seconds, from: time(of: move))
     }
 
-    /// The sequence below which a ref's history can be forgotten; nil if all of it stays.
+    /// The sequence up to which a ref's history can be forgotten; nil if all of it stays.
     ///
     /// `moves` is the whole history, the newest first. The last hundred moves of a ref that is there stay
-    /// listed, and every move whose former target is protected; of a ref that is gone nothing
-    /// stays once nothing is protected and its removal is as old as the usual protection.
+    /// listed, and every move of the last day or whose former target is protected, with all that came
+    /// later; of a ref that is gone nothing stays once nothing is protected and its removal is as old as the
+    /// usual protection.
     package static func forgettable(
         _ moves: [HistoryEntry], exists: Bool, _ seconds: UInt64, _ now: Timestamp
     ) -> UInt64? {
         guard let newest = moves.first else { return nil }
-        func stays(_ move: HistoryEntry) -> Bool {
-            protectedUntil(move, seconds).map { $0 > now } ?? false
+        let protected = moves.lastIndex { move in
+            (protectedUntil(move, seconds).map { $0 > now } ?? false)
+                || RefLifetime.end(answeredSeconds, from: time(of: move)) > now
         }
-        var kept = moves.lastIndex(where: stays).map { $0 + 1 } ?? 0
         let isForgotten =
             !exists && RefLifetime.end(AppliedRule.historySeconds, from: time(of: newest)) <= now
-        if !isForgotten { kept = max(kept, listedEntries) }
+        let kept = max(protected.map { $0 + 1 } ?? 0, isForgotten ? 0 : listedEntries)
         guard kept < moves.count else { return nil }
-        return kept == 0 ? newest.sequence + 1 : moves[kept - 1].sequence
+        return moves[kept].sequence
     }
 }

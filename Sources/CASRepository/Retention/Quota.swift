@@ -21,6 +21,12 @@ package struct QuotaSum: Sendable {
         guard snapshots.updateValue(count, forKey: digest) == nil else { return }
         bytes = bytes.addingReportingOverflow(count).overflow ? .max : bytes + count
     }
+
+    /// Bytes once another snapshot is counted too; nil for one that is not known and so a new one.
+    package func total(with digest: Digest?, _ count: UInt64) -> UInt64 {
+        if let digest, snapshots[digest] != nil { return bytes }
+        return bytes.addingReportingOverflow(count).overflow ? .max : bytes + count
+    }
 }
 
 /// A push that would go beyond the quota of its name.

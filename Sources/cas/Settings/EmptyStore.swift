@@ -32,6 +32,7 @@ struct EmptyStore: StoreConnection {
         throw absent
     }
 
+    func checkQuota(_ request: QuotaRequest, push: Identifier) throws {}
     func abandon(push: Identifier) throws {}
     func plan(_ request: PlanRequest) throws -> PlanResponse { throw absent }
 
@@ -57,6 +58,19 @@ struct EmptyStore: StoreConnection {
     func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry { throw absent }
     func removeRef(_ name: RefName, _ update: RefUpdate) throws { throw absent }
     func usage() throws -> UsageReport { throw absent }
+
+    func pins(prefix: String, after: String, limit: Int) throws -> PinPage {
+        PinPage(entries: [])
+    }
+
+    func pin(_ digest: Digest, name: String, _ request: PinRequest) throws -> PinRecord {
+        throw absent
+    }
+
+    func unpin(_ digest: Digest, name: String, _ request: PinRequest) throws { throw absent }
+    func rules() throws -> [RetentionRule] { [] }
+    func set(rule: RetentionRule) throws -> RetentionRule { throw absent }
+    func remove(rule: RetentionRule) throws { throw absent }
     func createToken(_ request: TokenRequest) throws -> TokenResponse { throw absent }
     func tokens() throws -> [TokenRecord] { [] }
     func revokeToken(_ identifier: Identifier) throws { throw absent }

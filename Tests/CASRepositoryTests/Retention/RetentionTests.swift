@@ -173,8 +173,8 @@ import Testing
     @Test func `a hundred moves stay listed, and more while they protect something`() throws {
         let many = try moves(300, daysApart: 1)
         let seconds = AppliedRule.historySeconds
-        #expect(Retention.forgettable(many, exists: true, seconds, now) == 901)
-        #expect(Retention.forgettable(many, exists: true, 200 * 86_400, now) == 801)
+        #expect(Retention.forgettable(many, exists: true, seconds, now) == 900)
+        #expect(Retention.forgettable(many, exists: true, 200 * 86_400, now) == 800)
         #expect(
             Retention.forgettable(try moves(100, daysApart: 9), exists: true, 0, now) == nil)
         #expect(Retention.forgettable([], exists: true, 0, now) == nil)
@@ -184,10 +184,10 @@ import Testing
         let few = try moves(3, daysApart: 20)
         #expect(Retention.forgettable(few, exists: false, 0, now) == nil)
         let later = Timestamp(seconds: now.seconds + 31 * Self.day)
-        #expect(Retention.forgettable(few, exists: false, 0, later) == 1001)
+        #expect(Retention.forgettable(few, exists: false, 0, later) == 1000)
         #expect(Retention.forgettable(few, exists: true, 0, later) == nil)
         #expect(
-            Retention.forgettable(few, exists: false, 40 * 86_400, later) == 1000,
+            Retention.forgettable(few, exists: false, 40 * 86_400, later) == 999,
             "the newest still protects what it replaced")
     }
 
