@@ -53,8 +53,8 @@ struct CASCommand: ParsableCommand {
             CommandGroup(
                 name: "Store",
                 subcommands: [
-                    ExportCommand.self, ImportCommand.self, CopyCommand.self,
-                    RebuildIndexCommand.self,
+                    PinCommand.self, UnpinCommand.self, RuleCommand.self, ExportCommand.self,
+                    ImportCommand.self, CopyCommand.self, RebuildIndexCommand.self,
                 ]),
         ])
 

@@ -55,6 +55,14 @@ enum Arguments {
         return seconds
     }
 
+    /// A time that may be none: `0s`, `45s`, `12h`, `30d`.
+    static func span(_ text: String) throws -> Int64 {
+        guard let seconds = seconds(text) else {
+            throw ValidationError("'\(text)' is no duration; write 0s, 45s, 12h or 30d")
+        }
+        return seconds
+    }
+
     /// How long to wait for a server: a duration, or `0s` for not at all.
     static func wait(_ text: String, from origin: String = "") throws -> Int64 {
         guard let seconds = seconds(text) else {
