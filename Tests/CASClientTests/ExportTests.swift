@@ -27,7 +27,9 @@ import Testing
             let before = try #require(try world.store.ref(name))
             let after = try #require(try target.ref(name))
             #expect(after.target == before.target && after.tree == before.tree)
-            #expect(after.totals == before.totals && after.moved == before.moved)
+            #expect(after.totals == before.totals)
+            // When it moved here is told by the clock of the store here; the rest is as it was.
+            #expect(after.moved >= before.moved)
             #expect(after.provenance == before.provenance && after.lifetime == before.lifetime)
             #expect((after.expires == nil) == (before.expires == nil))
             _ = try world.fetch(name.description, from: target)
