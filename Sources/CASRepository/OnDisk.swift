@@ -27,7 +27,8 @@ package enum StoreLocation {
     /// Throws `notFound` without a store, `failedPrecondition` for a directory that holds other things or
     /// a store of a newer format, `dataLoss` for a damaged catalog (cas rebuild-index mends it).
     package static func open(
-        directory: String, create: Bool, limits: Limits = .standard
+        directory: String, create: Bool, limits: Limits = .standard,
+        protectedSeconds: UInt64? = nil
     ) throws -> Repository {
         let fileSystem = DiskFileSystem()
         let isNew = try prepare(directory, create: create, fileSystem)
@@ -38,8 +39,10 @@ package enum StoreLocation {
         }
         let catalog = try SQLiteCatalog(path: "\(directory)/\(catalogName)", create: isNew)
         do {
+            var configuration = configuration(directory, limits)
+            if let protectedSeconds { configuration.protectedSeconds = protectedSeconds }
             let repository = try Repository.open(
-                configuration(directory, limits), fileSystem: fileSystem,
+                configuration, fileSystem: fileSystem,
                 objects: try objects(directory, fileSystem), catalog: catalog,
                 clock: SystemClock())
             repository.use.withLock { $0 = use }

@@ -20,6 +20,7 @@ package final class RunningServer: Sendable {
     struct Store: Sendable {
         let repository: Repository
         let use: FileLock
+        let background: BackgroundWork
     }
 
     private struct State {
@@ -76,6 +77,7 @@ package final class RunningServer: Sendable {
         _ = try ended.take()
         try store.withLock { store in
             defer { store = nil }
+            store?.background.stop()
             try store?.repository.close()
         }
         if let failure = state.withLock({ $0.failure }) { throw explain(failure) }

@@ -71,7 +71,8 @@ package enum Server {
             try StoreLocation.exists(configuration.storeDirectory)
             ? StoreLocation.lockForServing(directory: configuration.storeDirectory) : nil
         let repository = try StoreLocation.open(
-            directory: configuration.storeDirectory, create: true, limits: configuration.limits)
+            directory: configuration.storeDirectory, create: true, limits: configuration.limits,
+            protectedSeconds: configuration.protectedSeconds)
         do {
             let use =
                 try early
@@ -92,12 +93,33 @@ package enum Server {
                 services: [application, WaitingRequests(door: door)],
                 gracefulShutdownSignals: signals, logger: logger)
             settings.maximumGracefulShutdownDuration = .seconds(configuration.shutdownSeconds)
+            let background = try background(configuration.background, repository, logger)
             return RunningServer(
-                configuration, RunningServer.Store(repository: repository, use: use), pool,
+                configuration,
+                RunningServer.Store(repository: repository, use: use, background: background), pool,
                 ServiceGroup(configuration: settings), logger, progress)
         } catch {
             try repository.close()
             throw error
+        }
+    }
+
+    /// What the server does with its store by itself.
+    private static func background(
+        _ settings: BackgroundSettings, _ repository: Repository, _ logger: Logger
+    ) throws -> BackgroundWork {
+        var duties: [BackgroundWork.Duty] = []
+        if settings.collectSeconds > 0 {
+            duties.append(
+                BackgroundWork.Duty(name: "collection", pauseSeconds: settings.collectSeconds) {
+                    try Collector($0)
+                })
+        }
+        return try BackgroundWork(
+            repository, duties: duties, bytesPerSecond: settings.bytesPerSecond
+        ) { name, error in
+            logger.error(
+                "background work failed", metadata: ["work": "\(name)", "cause": "\(error)"])
         }
     }
 

@@ -1,5 +1,6 @@
 package import CASCore
 package import CASHTTP
+package import CASRepository
 package import Logging
 
 /// What a server is started with.
@@ -45,6 +46,10 @@ package struct ServerConfiguration: Sendable {
     package var logLevel = Logger.Level.info
     /// How long a shutdown waits for answers in progress; then it cuts them off (Kubernetes kills at 30 s).
     package var shutdownSeconds: Int64 = 25
+    /// What the server does with its store by itself.
+    package var background = BackgroundSettings()
+    /// Seconds for which a snapshot stays that was fetched by digest.
+    package var protectedSeconds: UInt64 = 14 * 86_400
     /// Limits on requests.
     package var limits = Limits.standard
 

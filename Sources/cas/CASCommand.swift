@@ -53,7 +53,8 @@ struct CASCommand: ParsableCommand {
             CommandGroup(
                 name: "Store",
                 subcommands: [
-                    PinCommand.self, UnpinCommand.self, RuleCommand.self, ExportCommand.self,
+                    CollectCommand.self, PinCommand.self, UnpinCommand.self, RuleCommand.self,
+                    ExportCommand.self,
                     ImportCommand.self, CopyCommand.self, RebuildIndexCommand.self,
                 ]),
         ])

@@ -149,6 +149,9 @@ struct CollectionRun {
             return enter(.mark)
         }
         for root in found { marking.add(root) }
+        progress.add("keptByHistory", UInt64(found.count { $0.kind == "history" }))
+        progress.add(
+            "keptByFetch", UInt64(found.count { $0.kind == "fetched" || $0.kind == "read" }))
     }
 
     private mutating func mark() throws {

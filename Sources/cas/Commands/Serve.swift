@@ -2,6 +2,7 @@ import ArgumentParser
 import CASCore
 import CASFileSystem
 import CASHTTP
+import CASRepository
 import CASServer
 import Glibc
 
@@ -65,6 +66,30 @@ struct ServeCommand: ParsableCommand {
             valueName: "rule"))
     var grant: [String] = []
 
+    @Option(
+        name: .customLong("collect-every"),
+        help: ArgumentHelp(
+            "How often what nothing keeps is freed; 0s for never.", valueName: "duration"))
+    var collectEvery = "1h"
+
+    @Option(
+        name: .customLong("scrub-every"),
+        help: ArgumentHelp(
+            "In what time everything is read and checked once; 0s for never.",
+            valueName: "duration"))
+    var scrubEvery = "30d"
+
+    @Option(
+        name: .customLong("background-rate"),
+        help: ArgumentHelp(
+            "Bytes that such work reads and writes in a second.", valueName: "size"))
+    var backgroundRate = "32MB"
+
+    @Option(
+        help: ArgumentHelp(
+            "How long a snapshot that was fetched by digest stays.", valueName: "duration"))
+    var protect = "14d"
+
     @Flag(help: "Serve without TLS on an address that is not loopback.")
     var plaintext = false
 
@@ -92,6 +117,12 @@ struct ServeCommand: ParsableCommand {
         configuration.keyPath = tlsKey
         configuration.isPlaintext = plaintext
         configuration.announcement = try announcement()
+        try Arguments.usage {
+            configuration.background.collectSeconds = UInt64(try Arguments.wait(collectEvery))
+            configuration.background.scrubSeconds = UInt64(try Arguments.wait(scrubEvery))
+            configuration.background.bytesPerSecond = try Arguments.size(backgroundRate)
+            configuration.protectedSeconds = UInt64(try Arguments.duration(protect))
+        }
         try setIdentity(&configuration, settings)
         configuration.clientExecutable = clientExecutable
         if let anonymous {

@@ -63,6 +63,14 @@ enum Arguments {
         return seconds
     }
 
+    /// A number of bytes: `512`, `64MB`, `1.5GiB`, in binary units.
+    static func size(_ text: String) throws -> UInt64 {
+        guard let count = ByteCount.parse(text), count > 0 else {
+            throw ValidationError("'\(text)' is no size; write 512, 64MB or 1.5GiB")
+        }
+        return count
+    }
+
     /// How long to wait for a server: a duration, or `0s` for not at all.
     static func wait(_ text: String, from origin: String = "") throws -> Int64 {
         guard let seconds = seconds(text) else {
