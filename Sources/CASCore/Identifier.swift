@@ -13,8 +13,12 @@ package struct Identifier: Hashable, Sendable, CustomStringConvertible {
         self.low = low
     }
 
+    /// Where random identifiers come from in a simulation, which has to be repeated exactly; nil elsewhere.
+    @TaskLocal package static var source: (@Sendable () -> Identifier)?
+
     /// A new random identifier.
     package static func random() -> Identifier {
+        if let source { return source() }
         var generator = SystemRandomNumberGenerator()
         return Identifier(high: generator.next(), low: generator.next())
     }

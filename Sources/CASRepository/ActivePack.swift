@@ -15,6 +15,8 @@ final class ActivePack: Sendable {
 
     private struct State {
         var length: UInt64
+        /// Bytes that a sync made durable; all there are, once the footer is.
+        var durable: UInt64
         var entries: [PackFooter.Entry] = []
         var isSealed = false
         /// Set by a failed sync or cut: nothing of what was not durable may be believed any more.
@@ -30,7 +32,7 @@ final class ActivePack: Sendable {
         self.identifier = identifier
         self.packClass = packClass
         self.file = file
-        state = Mutex(State(length: length))
+        state = Mutex(State(length: length, durable: length))
     }
 
     /// Bytes of header and records.
@@ -65,11 +67,21 @@ final class ActivePack: Sendable {
         }
     }
 
-    /// Calls `body`, which may append through the function that it is given, while nobody else can;
-    /// cuts the pack back to where it was if `body` throws and `mayCut` then agrees.
+    /// What becomes of what was appended once its commit failed.
+    enum Remedy {
+        /// It is cut off.
+        case cut
+        /// It stays, as the catalog may know it, and the pack takes nothing more.
+        case keep
+        /// A sync failed.
+        case giveUp
+    }
+
+    /// Calls `body`, which may append through the function that it is given, while nobody else can, and has
+    /// made that durable when it returns; if it throws, `remedy` says what becomes of that.
     func appendExclusively<Result>(
         _ body: ((UnsafeRawBufferPointer, [RecordHeader]) throws -> UInt64) throws -> Result,
-        mayCut: () -> Bool
+        remedy: () -> Remedy
     ) throws -> Result {
         try state.withLock { state in
             if let failure = state.failure { throw failure }
@@ -77,7 +89,7 @@ final class ActivePack: Sendable {
             let start = state.length
             let count = state.entries.count
             do {
-                return try body { records, headers in
+                let result = try body { records, headers in
                     let offset = state.length
                     try file.append(records)
                     state.length += UInt64(records.count)
@@ -88,13 +100,16 @@ final class ActivePack: Sendable {
                     }
                     return offset
                 }
+                if state.length > start { state.durable = state.length }
+                return result
             } catch {
-                if mayCut() {
+                switch remedy() {
+                case .cut:
                     try ActivePack.cut(file, to: start, &state)
                     state.length = start
                     state.entries.removeLast(state.entries.count - count)
-                } else {
-                    state.failure = ActivePack.unknown(error)
+                case .keep: state.failure = ActivePack.unknown(error)
+                case .giveUp: giveUp(error, &state)
                 }
                 throw error
             }
@@ -112,6 +127,15 @@ final class ActivePack: Sendable {
         }
     }
 
+    /// Takes no more records, and cuts off what was not durable: the next process would find it readable,
+    /// and the sync that it relies on would say nothing of what the kernel has dropped by then.
+    private func giveUp(_ error: any Error, _ state: inout State) {
+        state.failure = ActivePack.unknown(error)
+        guard state.durable < UInt64.max else { return }
+        // As well as it can: a disk that does not sync may not do this either.
+        try? file.truncate(to: state.durable)
+    }
+
     private static func unknown(_ error: any Error) -> CASError {
         CASError(
             .unavailable, "a pack can not be trusted after a failed operation",
@@ -125,16 +149,17 @@ final class ActivePack: Sendable {
     /// A failure is final: the kernel may have dropped what it could not write and would call the
     /// next sync a success.
     func synchronize() throws -> UInt64 {
-        let length = try state.withLock { state in
+        let (length, isSealed) = try state.withLock { state in
             if let failure = state.failure { throw failure }
-            return state.length
+            return (state.length, state.isSealed)
         }
         do {
             try file.synchronizeData()
         } catch {
-            state.withLock { $0.failure = ActivePack.unknown(error) }
+            state.withLock { giveUp(error, &$0) }
             throw error
         }
+        state.withLock { $0.durable = isSealed ? .max : max($0.durable, length) }
         return length
     }
 

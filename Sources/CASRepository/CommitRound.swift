@@ -47,12 +47,17 @@ extension Repository {
         var progress = progress
         var isSyncFailed = false
         var end: UInt64 = 0
+        var isCommitted = false
+        var sequence: UInt64 = 0
+        defer { if !isCommitted { skipSequences(upTo: sequence) } }
         try pack.appendExclusively(
             { append in
                 try catalog.write { transaction in
+                    try transaction.raiseSequence(to: skippedSequence.withLock { $0 })
                     let context = try run(jobs, pending, progress, transaction, durable)
                     let events = context.events
                     guard !events.isEmpty else { return }
+                    sequence = context.lastSequence
                     let records = ReusableBuffer(capacity: 4096)
                     var headers: [RecordHeader] = []
                     for event in events {
@@ -80,20 +85,35 @@ extension Repository {
                         lastSequence: context.lastSequence)
                 }
             },
-            mayCut: {
+            remedy: {
+                if isSyncFailed { return .giveUp }
                 // Cut only what the catalog surely does not hold: a commit may fail and still have happened.
-                guard !isSyncFailed, end > 0 else { return !isSyncFailed }
+                guard end > 0 else { return .cut }
                 guard let known = try? catalog.read({ try $0.pack(pack.number) }) else {
-                    return false
+                    return .keep
                 }
-                return known.committedBytes < end
+                return known.committedBytes < end ? .cut : .keep
             })
+        isCommitted = true
         if end > 0 {
             progress.packs.removeAll { $0.pack === pack }
             progress.packs.append(
                 PackWriter.Progress.Pack(pack: pack, durableBytes: end, isSealed: false))
         }
         writer.committed(progress)
+    }
+
+    /// Sees to it that no event gets a number which one has that was written and not committed: a rebuild
+    /// may find both, and would have to guess which of them counts.
+    private func skipSequences(upTo sequence: UInt64) {
+        guard sequence > 0 else { return }
+        skippedSequence.withLock { $0 = max($0, sequence) }
+        do {
+            // For other processes. Where that fails, this one remembers it for its next commit.
+            try catalog.write { try $0.raiseSequence(to: sequence) }
+        } catch {
+            counters.addFailedSkip()
+        }
     }
 
     private func run(

@@ -150,6 +150,9 @@ final class PackFiles: Sendable {
         }
     }
 
+    /// Makes durable which files there are.
+    func synchronizeNames() throws { try fileSystem.synchronizeDirectory(directory) }
+
     /// Forgets where all packs are.
     func close() {
         places.withLock { $0 = [:] }

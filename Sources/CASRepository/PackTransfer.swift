@@ -155,7 +155,9 @@ final class PackTransfer: Sendable {
         let numbers = Set(packs.map(\.number))
         state.withLock { state in state.waiting.removeAll { numbers.contains($0) } }
         for pack in packs { files.moved(pack.number, pack.identifier) }
-        // What can not be removed now goes when the store is opened again.
+        // What can not be removed now goes when the store is opened again. Durably: once collection has
+        // removed such a pack from the catalog too, nobody would know a file that came back.
         for pack in packs { try files.remove(pack.identifier) }
+        try files.synchronizeNames()
     }
 }

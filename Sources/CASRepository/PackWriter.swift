@@ -235,7 +235,7 @@ final class PackWriter: Sendable {
     func close() throws {
         let packs = state.withLock { state in
             defer { state.active = [:] }
-            return Array(state.active.values)
+            return state.active.values.sorted { $0.number < $1.number }
         }
         var empty: [ActivePack] = []
         for pack in packs where pack.failure == nil {

@@ -75,7 +75,7 @@ struct IndexRebuild {
         /// What its name says, under which it is read later.
         let name: Identifier
         let size: UInt64
-        /// Whether it is an object.
+        /// Whether it is an object and nothing else.
         let isStored: Bool
         let read: PackScanner.Read
     }
@@ -83,7 +83,7 @@ struct IndexRebuild {
     private let fileSystem: any FileSystem
     private let objects: any ObjectBackend
     private let catalog: any Catalog
-    private var events: [StoreEvent] = []
+    private var events = FoundEvents()
     var report = RebuildReport()
 
     init(
@@ -96,25 +96,27 @@ struct IndexRebuild {
         self.catalog = catalog
     }
 
-    /// Pairs of what a checkpoint repeats, and checkpoints that are whole, by what they are called.
-    private var repeated: [Identifier: [StoreEvent]] = [:]
-    private var ended: [Identifier: (count: UInt64, sequence: UInt64)] = [:]
-
     /// Snapshots that there are: nobody knows any more which of them were fetched lately.
     private var snapshots: [Digest] = []
 
     mutating func readPacks() throws {
+        // Absent in a copy of the packs alone.
+        try fileSystem.createDirectory(configuration.activeDirectory)
+        try fileSystem.synchronizeDirectory(configuration.activeDirectory)
+        let local = Set(
+            try fileSystem.list(configuration.activeDirectory)
+                .compactMap(PackFiles.identifier(ofFile:)))
         var stored: [ObjectEntry] = []
         try objects.forEach { stored.append($0) }
         for object in stored {
+            // An object beside its file may be what a put left that failed before it was durable: opening
+            // the store puts it once more and then removes the file.
+            let isStored = !local.contains(object.name)
             try readPack(objects.place(of: object.name)) { rebuild in
-                try rebuild.readObject(object)
+                try rebuild.readObject(object, isStored: isStored)
             }
         }
-        // A file whose object is there was about to be removed, which opening the store does.
         let names = Set(stored.map(\.name))
-        // Absent in a copy of the packs alone.
-        try fileSystem.createDirectory(configuration.activeDirectory)
         for name in try fileSystem.list(configuration.activeDirectory) {
             guard let identifier = PackFiles.identifier(ofFile: name) else { continue }
             let path = "\(configuration.activeDirectory)/\(name)"
@@ -136,10 +138,10 @@ struct IndexRebuild {
         }
     }
 
-    private mutating func readObject(_ object: ObjectEntry) throws {
+    private mutating func readObject(_ object: ObjectEntry, isStored: Bool) throws {
         let objects = objects
         try read(
-            Source(name: object.name, size: object.size, isStored: true) { offset, target in
+            Source(name: object.name, size: object.size, isStored: isStored) { offset, target in
                 guard let count = try objects.read(object.name, at: offset, into: target) else {
                     throw CASError(.dataLoss, "the pack is gone")
                 }
@@ -155,6 +157,8 @@ struct IndexRebuild {
                 .failedPrecondition, "somebody is writing to the store",
                 hint: "stop cas serve and every push first", path: path)
         }
+        // What its owner did not live to sync counts from now on.
+        try file.synchronizeData()
         try read(
             Source(name: identifier, size: try file.size(), isStored: false) {
                 try file.read(at: $0, into: $1)
@@ -185,6 +189,7 @@ struct IndexRebuild {
         let contents = try RecordContents()
         var eventBytes: UInt64 = 0
         var lastEvent: UInt64 = 0
+        events.beginPack()
         let outcome = try scanner.run { item in
             guard case .record(let record, let offset) = item else {
                 report.damaged += 1
@@ -195,7 +200,7 @@ struct IndexRebuild {
                 let event = try StoreEvent(decoding: try contents.decode(record))
                 eventBytes += UInt64(record.record.count)
                 lastEvent = max(lastEvent, event.sequence)
-                insert(event)
+                events.insert(event)
                 return
             }
             if header.kind == .chunkList {
@@ -213,6 +218,7 @@ struct IndexRebuild {
                     BlobLocation(header, pack: number, offset: offset)
                 ))
         }
+        if !source.isStored, footerOffset == nil { events.endsUnsealed() }
         report.records += locations.count
         try catalog.write { transaction in
             try transaction.insert(locations: locations, domain: .standard)
@@ -222,27 +228,6 @@ struct IndexRebuild {
                 committedBytes: outcome.validEnd)
             try transaction.addEvents(pack: number, bytes: eventBytes, lastSequence: lastEvent)
         }
-    }
-
-    private mutating func insert(_ event: StoreEvent) {
-        switch event {
-        case .checkpointed(let checkpoint, let event, _):
-            repeated[checkpoint, default: []].append(event)
-        case .checkpointEnded(let checkpoint, let count, let sequence):
-            ended[checkpoint] = (count, sequence)
-        default: events.append(event)
-        }
-    }
-
-    /// What counts, in the order in which it came about: all events, but of those of before the last whole
-    /// checkpoint only the ones that it repeats.
-    private func counted() -> [StoreEvent] {
-        let newest = ended.max { $0.value.sequence < $1.value.sequence }
-        guard let (checkpoint, end) = newest.map({ ($0.key, $0.value) }) else {
-            return events.sorted { $0.sequence < $1.sequence }
-        }
-        let rest = events.filter { $0.sequence > end.sequence }
-        return ((repeated[checkpoint] ?? []) + rest).sorted { $0.sequence < $1.sequence }
     }
 
     /// Where the footer of a sealed pack begins; nil for one that has none.
@@ -288,23 +273,11 @@ struct IndexRebuild {
         try transaction.remove(chunkLists: record.digests, domain: domain)
     }
 
-    /// Remembers the last checkpoint, as the events of before it are dead bytes.
-    private func mark(_ transaction: any CatalogTransaction) throws {
-        let newest = ended.max { $0.value.sequence < $1.value.sequence }
-        guard let (checkpoint, end) = newest.map({ ($0.key, $0.value) }) else { return }
-        let bytes = (repeated[checkpoint] ?? []).reduce(0) { sum, event in
-            sum + UInt64(event.encode().count + RecordHeader.byteCount)
-        }
-        try EventCheckpoint.Mark(identifier: checkpoint, sequence: end.sequence, bytes: bytes)
-            .store(transaction)
-        try transaction.raiseSequence(to: end.sequence)
-    }
-
     /// Applies all recorded state in the order in which it came about.
     func applyEvents(
         incarnation: Identifier, fallback: ChunkerParameters, now: Timestamp
     ) throws {
-        let ordered = counted()
+        let ordered = events.counted()
         try catalog.write { transaction in
             var chunker = fallback
             for event in ordered { try purge(event, transaction) }
@@ -345,7 +318,7 @@ struct IndexRebuild {
                 try transaction.insert(
                     touch: Touch(digest: snapshot, byDigest: now.seconds), domain: .standard)
             }
-            try mark(transaction)
+            try events.mark(transaction)
             try transaction.set(setting: SettingName.incarnation, incarnation.bytes)
             try transaction.set(setting: SettingName.chunker, Repository.encodeChunker(chunker))
         }

@@ -71,7 +71,15 @@ extension Repository {
         try checkPresence(packs.filter(\.isStored), stored)
         for pack in packs {
             let isPresent = present.contains(pack.identifier)
-            if !pack.isSealed {
+            if !pack.isSealed, !isPresent, stored.contains(pack.identifier) {
+                // A rebuild handed it over and did not live to put its catalog in the place of this one.
+                try catalog.write { transaction in
+                    guard try transaction.pack(pack.number) != nil else { return }
+                    try transaction.update(
+                        pack: pack.number, isSealed: true, committedBytes: nil)
+                    try transaction.markStored(pack: pack.number)
+                }
+            } else if !pack.isSealed {
                 try recover(pack)
             } else if pack.isStored, stored.contains(pack.identifier) {
                 // The crash came between the catalog's note and the removal.
@@ -122,7 +130,7 @@ extension Repository {
 
     /// Removes files of packs that a crash left before the catalog knew them: nothing is in them.
     private func removeStrays(_ known: Set<Identifier>) throws {
-        for identifier in try localPacks() where !known.contains(identifier) {
+        for identifier in try localPacks().sorted() where !known.contains(identifier) {
             let path = files.path(identifier)
             guard let size = try fileSystem.size(path), size <= UInt64(PackHeader.byteCount) else {
                 continue
@@ -151,6 +159,9 @@ extension Repository {
         } catch let error as CASError where error.code == .notFound {
             // Its owner may have sealed it and handed it over since our look at the catalog.
             guard try catalog.read({ try $0.pack(pack.number) })?.isSealed == false else { return }
+            if pack.committedBytes <= UInt64(PackHeader.byteCount) {
+                return try catalog.write { try $0.removePack(pack.number) }
+            }
             return try forgetRecords(of: pack.number, from: 0)
         }
         defer { file.close() }
@@ -160,8 +171,10 @@ extension Repository {
             return
         }
         if pack.committedBytes <= UInt64(PackHeader.byteCount) {
-            try catalog.write { try $0.removePack(pack.number) }
+            // In this order, and durably: a file that came back would have records that nobody committed.
             try files.remove(pack.identifier)
+            try fileSystem.synchronizeDirectory(configuration.activeDirectory)
+            try catalog.write { try $0.removePack(pack.number) }
             return
         }
         let size = try file.size()

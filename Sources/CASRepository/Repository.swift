@@ -33,6 +33,8 @@ package final class Repository: Sendable {
     let uses = RecentUses()
     /// Set where recorded state proved damaged in its pack, so that the next collection repeats all of it.
     let needsCheckpoint = Atomic(false)
+    /// Numbers up to this may be in packs without having been committed.
+    let skippedSequence = Mutex<UInt64>(0)
     /// Long work that is being done.
     package let maintenance: MaintenanceJobs
     /// Says that somebody uses the store's directory, as long as it is held.

@@ -20,6 +20,7 @@ package final class StoreCounters: Sendable {
     private let collectionCount = Atomic<UInt64>(0)
     private let deletedBlobCount = Atomic<UInt64>(0)
     private let movedRecordCount = Atomic<UInt64>(0)
+    private let failedSkipCount = Atomic<UInt64>(0)
 
     /// Calls to the object backend.
     package let objects = ObjectCounters()
@@ -56,6 +57,9 @@ package final class StoreCounters: Sendable {
     /// Times that refs could not be prolonged.
     package var failedRenewals: UInt64 { failedRenewalCount.load(ordering: .relaxed) }
 
+    /// Times that others could not be told which numbers of events to leave out.
+    package var failedSkips: UInt64 { failedSkipCount.load(ordering: .relaxed) }
+
     func add(packBytes: UInt64) { packBytesCount.add(packBytes, ordering: .relaxed) }
     func add(synchronizations: UInt64) {
         synchronizationCount.add(synchronizations, ordering: .relaxed)
@@ -76,6 +80,7 @@ package final class StoreCounters: Sendable {
         storedByteCount.add(bytes, ordering: .relaxed)
     }
     func add(renewedRefs: UInt64) { renewedRefCount.add(renewedRefs, ordering: .relaxed) }
+    func addFailedSkip() { failedSkipCount.add(1, ordering: .relaxed) }
     func addFailedRenewal() { failedRenewalCount.add(1, ordering: .relaxed) }
     /// Collections that were finished.
     package var collections: UInt64 { collectionCount.load(ordering: .relaxed) }
