@@ -140,7 +140,10 @@ let package = Package(
         // Tests.
         .target(
             name: "CASTestSupport",
-            dependencies: ["CASCore", "CASFileSystem", "CASStorage"],
+            dependencies: [
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+                "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
+            ],
             path: "Tests/CASTestSupport", swiftSettings: settings),
         tests("CASCoreTests", ["CASCore"]),
         tests("CASChunkingTests", ["CASCore", "CASChunking"]),
@@ -203,6 +206,10 @@ let package = Package(
             ]),
         tests(
             "SimulationTests",
-            ["CASCore", "CASFileSystem", "CASWire", "CASWorkspace", "CASClient"]),
+            [
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+                "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository", "CASWorkspace",
+                "CASClient",
+            ]),
         tests("TidyTests", []),
     ])

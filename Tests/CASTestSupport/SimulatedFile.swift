@@ -51,6 +51,8 @@ final class SimulatedFile: StoreFile {
         try fileSystem.perform(.truncate, path) { _ in
             if inode.bytes.count > size { inode.bytes.removeLast(inode.bytes.count - Int(size)) }
             while inode.bytes.count < size { inode.bytes.append(0) }
+            // What is written there from now on are new pages.
+            if let dropped = inode.droppedFrom, size <= dropped { inode.droppedFrom = nil }
         }
     }
 

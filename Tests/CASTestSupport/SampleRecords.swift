@@ -1,20 +1,21 @@
-import CASChunking
+package import CASChunking
 import CASCompression
-import CASCore
-import CASPack
+package import CASCore
+package import CASPack
 
 /// Makes the records of blobs as a client does.
-struct SampleRecords {
-    let chunker: ChunkerParameters
+package struct SampleRecords {
+    package let chunker: ChunkerParameters
     private let compressor: Compressor
 
-    init(_ chunker: ChunkerParameters) throws {
+    /// Records for a store that cuts large files in that way.
+    package init(_ chunker: ChunkerParameters) throws {
         self.chunker = chunker
         compressor = try Compressor()
     }
 
     /// Appends one compressed record.
-    func append(
+    package func append(
         _ kind: RecordKind, _ digest: Digest, _ payload: some Collection<UInt8>,
         to output: ReusableBuffer
     ) throws {
@@ -27,7 +28,7 @@ struct SampleRecords {
     }
 
     /// The pieces that the chunker makes of a content.
-    func pieces(_ content: [UInt8]) -> [ArraySlice<UInt8>] {
+    package func pieces(_ content: [UInt8]) -> [ArraySlice<UInt8>] {
         let chunker = Chunker(chunker)
         var pieces: [ArraySlice<UInt8>] = []
         var start = 0
@@ -40,10 +41,10 @@ struct SampleRecords {
     }
 
     /// Whether a file of that content is cut into chunks.
-    func isChunked(_ content: [UInt8]) -> Bool { content.count > chunker.maximumBytes }
+    package func isChunked(_ content: [UInt8]) -> Bool { content.count > chunker.maximumBytes }
 
     /// How a content is composed.
-    func list(_ content: [UInt8]) -> ChunkList {
+    package func list(_ content: [UInt8]) -> ChunkList {
         ChunkList(
             terms: pieces(content).map {
                 .chunk(Digest.of(Array($0)), length: UInt32($0.count))
@@ -51,7 +52,7 @@ struct SampleRecords {
     }
 
     /// Appends a file: one record, or a run of chunks and their list.
-    func append(file content: [UInt8], to output: ReusableBuffer) throws {
+    package func append(file content: [UInt8], to output: ReusableBuffer) throws {
         guard isChunked(content) else {
             return try append(.chunk, Digest.of(content), content, to: output)
         }
@@ -63,7 +64,9 @@ struct SampleRecords {
     }
 
     /// Appends a large file whose other chunks the store has.
-    func append(delta content: [UInt8], missing: Set<Digest>, to output: ReusableBuffer) throws {
+    package func append(delta content: [UInt8], missing: Set<Digest>, to output: ReusableBuffer)
+        throws
+    {
         RecordCoding.appendMark(kind: .fileStart, to: output)
         for piece in pieces(content) {
             let digest = Digest.of(Array(piece))
@@ -78,7 +81,9 @@ struct SampleRecords {
     }
 
     /// The files of a tree among `digests`, in a fixed order.
-    func files(_ tree: SampleTree, only digests: Set<Digest>? = nil) throws -> ReusableBuffer {
+    package func files(_ tree: SampleTree, only digests: Set<Digest>? = nil) throws
+        -> ReusableBuffer
+    {
         let output = ReusableBuffer()
         for (digest, content) in tree.files.sorted(by: { $0.key < $1.key })
         where digest != .empty && digests?.contains(digest) ?? true {
@@ -88,7 +93,9 @@ struct SampleRecords {
     }
 
     /// The messages of a tree among `digests`.
-    func messages(_ tree: SampleTree, only digests: Set<Digest>? = nil) throws -> ReusableBuffer {
+    package func messages(_ tree: SampleTree, only digests: Set<Digest>? = nil) throws
+        -> ReusableBuffer
+    {
         let output = ReusableBuffer()
         for message in tree.messages where digests?.contains(message.digest) ?? true {
             try append(message.kind, message.digest, message.bytes, to: output)

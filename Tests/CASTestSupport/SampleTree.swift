@@ -1,24 +1,39 @@
-import CASChunking
-import CASCompression
-import CASCore
-import CASPack
-import CASTestSupport
-import CASTree
+package import CASCore
+package import CASPack
+package import CASTree
 
 /// A directory tree in memory that tests push and compare.
-struct SampleFolder: Hashable, Sendable {
-    struct File: Hashable, Sendable {
-        var content: [UInt8]
-        var isExecutable = false
-        var modified = Timestamp(seconds: 1_600_000_000)
+package struct SampleFolder: Hashable, Sendable {
+    /// A file and its attributes.
+    package struct File: Hashable, Sendable {
+        package var content: [UInt8]
+        package var isExecutable: Bool
+        package var modified: Timestamp
+
+        /// A file of that content.
+        package init(
+            content: [UInt8], isExecutable: Bool = false,
+            modified: Timestamp = Timestamp(seconds: 1_600_000_000)
+        ) {
+            self.content = content
+            self.isExecutable = isExecutable
+            self.modified = modified
+        }
     }
-    var files: [String: File] = [:]
-    var symlinks: [String: [UInt8]] = [:]
-    var folders: [String: SampleFolder] = [:]
-    var modified = Timestamp(seconds: 1_500_000_000)
+    /// Files by name.
+    package var files: [String: File] = [:]
+    /// Targets of symbolic links by name.
+    package var symlinks: [String: [UInt8]] = [:]
+    /// Folders by name.
+    package var folders: [String: SampleFolder] = [:]
+    /// When it was changed.
+    package var modified = Timestamp(seconds: 1_500_000_000)
+
+    /// A folder with these files, or an empty one.
+    package init(files: [String: File] = [:]) { self.files = files }
 
     /// A random folder: few distinct contents, so that files share blobs.
-    static func random(
+    package static func random(
         _ random: inout SeededGenerator, depth: Int = 3, largestFile: Int = 3_000
     ) -> SampleFolder {
         var folder = SampleFolder()
@@ -43,7 +58,7 @@ struct SampleFolder: Hashable, Sendable {
     }
 
     /// Bytes, sometimes compressible and sometimes not.
-    static func content(_ count: Int, _ random: inout SeededGenerator) -> [UInt8] {
+    package static func content(_ count: Int, _ random: inout SeededGenerator) -> [UInt8] {
         if Bool.random(using: &random) { return random.bytes(count) }
         let line = Array("line \(random.next()) of a text\n".utf8)
         return (0..<count).map { line[$0 % line.count] }
@@ -51,19 +66,24 @@ struct SampleFolder: Hashable, Sendable {
 }
 
 /// What a store holds of a folder once it was pushed: all messages and file contents by digest.
-struct SampleTree: Sendable {
-    struct Message: Sendable {
-        let kind: RecordKind
-        let digest: Digest
-        let bytes: [UInt8]
+package struct SampleTree: Sendable {
+    /// A message of the tree as it is stored.
+    package struct Message: Sendable {
+        package let kind: RecordKind
+        package let digest: Digest
+        package let bytes: [UInt8]
     }
     /// Directories and attributes, children first, and the snapshot last.
-    private(set) var messages: [Message] = []
-    private(set) var files: [Digest: [UInt8]] = [:]
-    let folder: SampleFolder
-    let snapshot: Snapshot
+    package private(set) var messages: [Message] = []
+    /// Contents of its files.
+    package private(set) var files: [Digest: [UInt8]] = [:]
+    /// What it was made of.
+    package let folder: SampleFolder
+    /// The message that refs name.
+    package let snapshot: Snapshot
 
-    init(_ folder: SampleFolder, hasAttributes: Bool = true) throws {
+    /// The messages of a folder.
+    package init(_ folder: SampleFolder, hasAttributes: Bool = true) throws {
         var builder = Builder()
         let root = try builder.add(folder)
         self.folder = folder
@@ -76,14 +96,15 @@ struct SampleTree: Sendable {
         messages.append(Message(kind: .snapshot, digest: Digest.of(bytes), bytes: bytes))
     }
 
-    static func random(_ seed: UInt64, largestFile: Int = 3_000) throws -> SampleTree {
+    package static func random(_ seed: UInt64, largestFile: Int = 3_000) throws -> SampleTree {
         var random = SeededGenerator(seed: seed)
         return try SampleTree(.random(&random, largestFile: largestFile))
     }
 
-    var digest: Digest { snapshot.digest }
+    /// The digest of the snapshot.
+    package var digest: Digest { snapshot.digest }
     /// Digests of everything that has to be uploaded.
-    var allDigests: [Digest] {
+    package var allDigests: [Digest] {
         let contents = files.keys.filter { $0 != .empty }
         return Array(Set(contents + messages.map(\.digest)))
     }
