@@ -17,6 +17,9 @@ package protocol Catalog: Sendable {
     /// Nothing of it happened if `body` or this method throws. Must not be called within `body`.
     func write<Result>(_ body: (any CatalogTransaction) throws -> Result) throws -> Result
 
+    /// Makes sure that no bytes of what was removed so far stay in the catalog's files.
+    func erase() throws
+
     /// Ends the use of the catalog; later calls throw `failedPrecondition`.
     func close() throws
 }

@@ -37,6 +37,8 @@ package final class InMemoryCatalog: Catalog {
         return try body(InMemoryTransaction(committed.withLock { $0 }))
     }
 
+    package func erase() throws { try checkOpen() }
+
     package func write<Result>(
         _ body: (any CatalogTransaction) throws -> Result
     ) throws -> Result {

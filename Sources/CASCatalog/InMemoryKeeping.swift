@@ -43,6 +43,11 @@ extension InMemoryTransaction: KeepingTransaction {
         }
     }
 
+    func blobs(ofChunk digest: Digest, domain: Domain) throws -> [Digest] {
+        try domain.requireStandard()
+        return state.chunkLists.filter { $0.value.chunks.contains(digest) }.map(\.key).sorted()
+    }
+
     func leases() -> [Lease] {
         state.leases.values.sorted {
             ($0.identifier.high, $0.identifier.low) < ($1.identifier.high, $1.identifier.low)

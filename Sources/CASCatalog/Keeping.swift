@@ -86,6 +86,8 @@ package protocol KeepingReader {
     func condemned(
         after: Digest?, limit: Int, domain: Domain
     ) throws -> [(digest: Digest, generation: UInt64)]
+    /// Blobs that are composed of a chunk, among others; slow, as it looks at every chunk list.
+    func blobs(ofChunk digest: Digest, domain: Domain) throws -> [Digest]
     /// All leases.
     func leases() throws -> [Lease]
     /// When a snapshot was used last; nil if nobody knows.

@@ -76,6 +76,18 @@ package final class SQLiteCatalog: Catalog {
         }
     }
 
+    package func erase() throws {
+        try checkOpen()
+        do {
+            // Pages are zeroed as rows go (`secure_delete`); the log still has them as they were.
+            try pool.writeWithoutTransaction { database in
+                _ = try Row.fetchAll(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
+            }
+        } catch {
+            throw SQLiteFailure.error(error, path)
+        }
+    }
+
     package func close() throws {
         guard
             !isClosed.withLock({ wasClosed in
@@ -137,7 +149,7 @@ extension SQLiteCatalog {
     /// Settings of the writing connection, made after opening: GRDB sets `synchronous` to NORMAL then.
     private static func prepareWriter(_ database: Database) throws {
         try database.execute(sql: "PRAGMA synchronous = FULL")
-        try database.execute(sql: "PRAGMA secure_delete = OFF")
+        try database.execute(sql: "PRAGMA secure_delete = ON")
         try database.execute(sql: "PRAGMA wal_autocheckpoint = \(checkpointPages)")
         try database.execute(sql: "PRAGMA journal_size_limit = \(logBytes)")
         try database.execute(sql: "PRAGMA cache_size = -\(writerCacheKibibytes)")

@@ -63,6 +63,18 @@ extension SQLiteTransaction: KeepingReader {
         ).all { (try $0.digest(0), try $0.unsigned(1)) }
     }
 
+    func blobs(ofChunk digest: Digest, domain: Domain) throws -> [Digest] {
+        try domain.requireStandard()
+        // The bytes of a digest somewhere in a list are a first guess that SQLite makes quickly.
+        let query = try SQLiteQuery(
+            database, "SELECT digest, list FROM chunk_lists WHERE instr(list, ?) > 0")
+        query.bind(1, digest)
+        return try query.all { row -> Digest? in
+            let list = try ChunkList(decoding: row.blob(1), limits: .standard)
+            return list.chunks.contains(digest) ? try row.digest(0) : nil
+        }.compactMap { $0 }
+    }
+
     func touch(of digest: Digest, domain: Domain) throws -> Touch? {
         try domain.requireStandard()
         let query = try SQLiteQuery(

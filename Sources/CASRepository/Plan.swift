@@ -112,6 +112,9 @@ extension Repository {
         {
             return (known, snapshot)
         }
+        if let reason = try reader.purged([digest], domain: domain)[0] {
+            throw Repository.wasPurged(digest, reason)
+        }
         guard let location = try reader.location(of: digest, domain: domain),
             let state = try reader.treeState(of: digest, domain: domain)
         else {

@@ -21,6 +21,7 @@ extension Repository {
         let present = try catalog.read { try $0.locations(of: digests, domain: domain) }
         let pending = session.locations(digests)
         let missing = zip(present, pending).map { $0 == nil && $1 == nil }
+        try refusePurged(zip(digests, missing).filter(\.1).map(\.0), domain: domain)
         try protect(zip(digests, present).filter { $0.1 != nil }.map(\.0), domain: domain)
         counters.add(
             asked: UInt64(digests.count), present: UInt64(missing.count { !$0 }))
@@ -105,6 +106,11 @@ extension Repository {
         var completeness = Completeness(context, domain: domain, limits: limits)
         let (snapshot, missing) = try completeness.check(request.snapshot)
         guard let snapshot, missing.count == 0 else {
+            for case (let digest, .some(let reason)) in zip(
+                missing.digests, try transaction.purged(missing.digests, domain: domain))
+            {
+                throw Repository.wasPurged(digest, reason)
+            }
             var response = answer(request, .missing, present, tree: nil)
             response.missing = missing.digests
             response.missingCount = missing.count

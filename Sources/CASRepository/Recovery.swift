@@ -5,6 +5,7 @@ package import CASFileSystem
 import CASPack
 package import CASStorage
 import CASWire
+import Synchronization
 
 /// Opening a store, and putting right what a crash left.
 extension Repository {
@@ -18,13 +19,18 @@ extension Repository {
     ) throws -> Repository {
         try fileSystem.createDirectory(configuration.activeDirectory)
         let known = try catalog.read { reader in
-            (try reader.setting(SettingName.incarnation), try reader.setting(SettingName.chunker))
+            (
+                try reader.setting(SettingName.incarnation),
+                try reader.setting(SettingName.chunker),
+                try reader.hasPurges()
+            )
         }
         let incarnation = known.0.flatMap { Identifier(bytes: $0) }
         let chunker = try known.1.map { try decodeChunker($0) }
         let repository = Repository(
             configuration, fileSystem: fileSystem, objects: objects, catalog: catalog, clock: clock,
             incarnation: incarnation ?? .random(), chunker: chunker ?? configuration.chunker)
+        repository.hasPurges.store(known.2, ordering: .releasing)
         if incarnation == nil || chunker == nil { try repository.initialize() }
         try repository.recover()
         return repository

@@ -35,6 +35,8 @@ package final class Repository: Sendable {
     let needsCheckpoint = Atomic(false)
     /// Numbers up to this may be in packs without having been committed.
     let skippedSequence = Mutex<UInt64>(0)
+    /// Whether anything was ever removed for good, so that pushes are looked at.
+    let hasPurges = Atomic(false)
     /// Long work that is being done.
     package let maintenance: MaintenanceJobs
     /// Says that somebody uses the store's directory, as long as it is held.

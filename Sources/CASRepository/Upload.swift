@@ -253,6 +253,7 @@ struct RecordIngest: ~Copyable {
 
     private mutating func flush(_ body: UnsafeRawBufferPointer) throws {
         guard !run.headers.isEmpty else { return }
+        try repository.refusePurged(run.headers.map(\.digest), domain: session.domain)
         let bytes = UnsafeRawBufferPointer(rebasing: body[run.start..<run.end])
         let place = try repository.writer.append(bytes, run.headers, run.packClass)
         var offset = place.offset

@@ -53,7 +53,8 @@ struct CASCommand: ParsableCommand {
             CommandGroup(
                 name: "Store",
                 subcommands: [
-                    CollectCommand.self, PinCommand.self, UnpinCommand.self, RuleCommand.self,
+                    CollectCommand.self, WhyCommand.self, PurgeCommand.self, PinCommand.self,
+                    UnpinCommand.self, RuleCommand.self,
                     ExportCommand.self,
                     ImportCommand.self, CopyCommand.self, RebuildIndexCommand.self,
                 ]),

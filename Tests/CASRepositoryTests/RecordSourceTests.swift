@@ -26,6 +26,8 @@ import CASStorage
             try inner.write(body)
         }
 
+        func erase() throws { try inner.erase() }
+
         func close() throws { try inner.close() }
     }
 

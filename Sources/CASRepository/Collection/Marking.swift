@@ -28,12 +28,15 @@ final class Marking {
     private var marks = DigestMarks()
     private var roots: [Root] = []
     private var stack: [Pair] = []
+    /// What is taken for gone, with all that only it reaches.
+    private let blocked: Set<Digest>
     private var current: Root?
     /// Roots below which a message is missing or damaged, the first of them: what else they reach is not known.
     private(set) var incomplete: [Root] = []
     private(set) var incompleteCount = 0
 
-    init(_ repository: Repository, domain: Domain) {
+    init(_ repository: Repository, domain: Domain, blocked: Set<Digest> = []) {
+        self.blocked = blocked
         self.repository = repository
         self.domain = domain
     }
@@ -78,6 +81,10 @@ final class Marking {
         }
         guard let root = roots.last else { return false }
         current = root
+        if blocked.contains(root.digest) || root.tree.map({ blocked.contains($0) }) ?? false {
+            roots.removeLast()
+            return true
+        }
         try begin(root, source, reader)
         return true
     }
@@ -106,11 +113,12 @@ final class Marking {
         roots.removeLast()
         marks.insert(root.digest)
         stack += pairs.reversed()
-        if !isKnown { note(root) }
+        if !isKnown { try note(root, root.digest, reader) }
     }
 
-    private func note(_ root: Root?) {
-        guard let root else { return }
+    /// Remembers a root of which a message is not here; what was purged is no gap.
+    private func note(_ root: Root?, _ digest: Digest, _ reader: any CatalogReader) throws {
+        guard let root, try reader.purged([digest], domain: domain)[0] == nil else { return }
         if let last = incomplete.last, last.digest == root.digest, last.name == root.name { return }
         incompleteCount += 1
         if incomplete.count < repository.limits.findings { incomplete.append(root) }
@@ -122,19 +130,19 @@ final class Marking {
         let key = pair.attributes.map { Digest.of(pair.directory.bytes + $0.bytes) }
         let isWalked = marks.contains(Marking.walked(pair.directory))
         let isPairWalked = key.map { marks.contains(Marking.walked($0)) } ?? true
-        guard !isWalked || !isPairWalked else {
+        guard !isWalked || !isPairWalked, !blocked.contains(pair.directory) else {
             stack.removeLast()
             return
         }
         guard let directory = try read(pair.directory, { try source.directory($0) }) else {
-            return give(up: pair)
+            return try give(up: pair, reader)
         }
         var attributes: AttributesDirectory?
         if let digest = pair.attributes {
             attributes = try read(digest) { try source.attributes($0) }
             if attributes == nil || attributes?.matches(directory) != true {
                 // The directory is walked all the same; only permissions and times are not known.
-                note(current)
+                try note(current, digest, reader)
                 attributes = nil
             }
         }
@@ -152,11 +160,11 @@ final class Marking {
     }
 
     /// A directory that can not be read: what it has is not known.
-    private func give(up pair: Pair) {
+    private func give(up pair: Pair, _ reader: any CatalogReader) throws {
         stack.removeLast()
         marks.insert(pair.directory)
         if let digest = pair.attributes { marks.insert(digest) }
-        note(current)
+        try note(current, pair.directory, reader)
     }
 
     /// A message; nil if it is absent or damaged.
@@ -171,7 +179,9 @@ final class Marking {
     }
 
     private func mark(_ directory: Directory, _ reader: any CatalogReader) throws {
-        let files = directory.files.map(\.digest).filter { marks.insert($0) }
+        let files = directory.files.map(\.digest).filter {
+            !blocked.contains($0) && marks.insert($0)
+        }
         guard !files.isEmpty else { return }
         for list in try reader.chunkLists(of: files, domain: domain) {
             for chunk in list?.chunks ?? [] { marks.insert(chunk) }

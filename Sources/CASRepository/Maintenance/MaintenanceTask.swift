@@ -35,6 +35,11 @@ package struct MaintenanceProgress: Sendable {
         }
     }
 
+    /// Sets a number back to zero.
+    package mutating func reset(_ name: String) {
+        for index in figures.indices where figures[index].name == name { figures[index].value = 0 }
+    }
+
     /// The number of a name, zero if nothing was added to it.
     package subscript(_ name: String) -> UInt64 {
         figures.first { $0.name == name }?.value ?? 0

@@ -292,6 +292,8 @@ struct ProcessCatalog: Catalog {
         try process.write(catalog, body)
     }
 
+    func erase() throws { try process.willPerform("erase catalog") }
+
     // The catalog of other processes goes on.
     func close() throws {}
 }

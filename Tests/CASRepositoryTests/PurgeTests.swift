@@ -1,0 +1,127 @@
+import CASCore
+import CASFileSystem
+import CASTestSupport
+import CASTree
+import CASWire
+import Foundation
+import Testing
+
+@testable import CASRepository
+
+/// Removal for good: refused at once, gone from the files, and not to be brought back.
+@Suite struct PurgeTests {
+    private let secret = Array("the secret of a purge test, 7f3a9c".utf8)
+
+    private func tree(_ seed: UInt64, withSecret: Bool) throws -> SampleTree {
+        var random = SeededGenerator(seed: seed)
+        var folder = SampleFolder.random(&random, depth: 2, largestFile: 2_000)
+        folder.files["plain"] = SampleFolder.File(content: random.bytes(500))
+        if withSecret { folder.files["key"] = SampleFolder.File(content: secret) }
+        return try SampleTree(folder)
+    }
+
+    @discardableResult
+    private func run(_ store: TestStore, _ request: MaintenanceRequest) throws
+        -> MaintenanceProgress
+    {
+        let task = try PurgeTask(store.repository, request, domain: .standard)
+        while try task.step() {}
+        return task.progress
+    }
+
+    /// Whether bytes are anywhere in the files of a store on disk.
+    private func isAnywhere(_ bytes: [UInt8], _ store: TestStore) throws -> Bool {
+        let root = try #require(store.directory?.path)
+        let files = try #require(FileManager.default.enumerator(atPath: root))
+        var found = false
+        for case let name as String in files {
+            guard let data = FileManager.default.contents(atPath: root + "/" + name) else {
+                continue
+            }
+            if data.range(of: Data(bytes)) != nil { found = true }
+        }
+        return found
+    }
+
+    @Test func `the bytes of a file are nowhere in the store afterwards`() throws {
+        let store = try TestStore(.disk)
+        let tree = try tree(1, withSecret: true)
+        try store.repository.push(tree, to: "team/leak")
+        try store.repository.push(try self.tree(2, withSecret: true), to: "team/leak")
+        let other = try self.tree(3, withSecret: false)
+        try store.repository.push(other, to: "team/fine")
+        try store.reopen()
+        #expect(try isAnywhere(secret, store))
+        let digest = Digest.of(secret)
+        let progress = try run(
+            store, MaintenanceRequest(kind: .purge, digest: digest, reason: "a key"))
+        #expect(progress["purged"] == 1)
+        #expect(progress["packsInUse"] == 0)
+        #expect(
+            Set(progress.findings.map(\.kind)) == ["ref", "history"]
+                && progress.findings.allSatisfy { $0.text == "key" })
+        #expect(try !isAnywhere(secret, store))
+        try other.expectWhole(in: store.repository, "team/fine")
+        // Readers are refused, and so is whoever brings it back.
+        #expect(
+            try store.repository.read(blob: digest, maximumBytes: 1000, domain: .standard) == nil)
+        #expect(
+            try code { try store.repository.push(tree, to: "team/again") } == .failedPrecondition)
+        #expect(
+            try code {
+                _ = try store.repository.missing([digest], push: .random(), domain: .standard)
+            } == .failedPrecondition)
+        #expect(try !isAnywhere(secret, store))
+        // Nor does a rebuild.
+        _ = try store.rebuild()
+        #expect(
+            try code { try store.repository.push(tree, to: "team/again") } == .failedPrecondition)
+        let collector = try Collector(store.repository)
+        while try collector.step() {}
+        #expect(collector.progress["incomplete"] == 0)
+    }
+
+    @Test func `a ref goes with what only it keeps, and nothing else`() throws {
+        let store = try TestStore(.memory)
+        let gone = try tree(4, withSecret: true)
+        let kept = try tree(5, withSecret: true)
+        try store.repository.push(gone, to: "team/gone")
+        try store.repository.push(kept, to: "team/kept")
+        let dry = try run(
+            store,
+            MaintenanceRequest(
+                kind: .purge, isDryRun: true, ref: try RefName("team/gone"), reason: "licence"))
+        #expect(dry["purged"] > 0)
+        #expect(try store.repository.ref(try RefName("team/gone"), domain: .standard) != nil)
+        let progress = try run(
+            store,
+            MaintenanceRequest(kind: .purge, ref: try RefName("team/gone"), reason: "licence"))
+        #expect(progress["purged"] == dry["purged"])
+        #expect(progress["removedRefs"] == 1)
+        #expect(try store.repository.ref(try RefName("team/gone"), domain: .standard) == nil)
+        try kept.expectWhole(in: store.repository, "team/kept")
+        let error = #expect(throws: CASError.self) {
+            try store.repository.push(gone, to: "team/gone")
+        }
+        #expect(error?.message.contains("licence") == true)
+        // History still says that there was something; a collection does not take that for a gap.
+        let collector = try Collector(store.repository)
+        while try collector.step() {}
+        #expect(collector.progress["incomplete"] == 0)
+        try kept.expectWhole(in: store.repository, "team/kept")
+    }
+
+    @Test func `what keeps a blob is found, with its path`() throws {
+        let store = try TestStore(.memory)
+        try store.repository.push(try tree(6, withSecret: true), to: "team/a")
+        try store.repository.push(try tree(7, withSecret: true), to: "team/b:v1")
+        try store.repository.push(try tree(8, withSecret: false), to: "team/c")
+        let search = try RootSearch(store.repository, Digest.of(secret), domain: .standard)
+        while try search.step() {}
+        #expect(search.progress.findings.map(\.name) == ["team/a:latest", "team/b:v1"])
+        #expect(search.progress.findings.allSatisfy { $0.kind == "ref" && $0.text == "key" })
+        #expect(throws: CASError.self) {
+            try RootSearch(store.repository, Digest.of([1]), domain: .standard)
+        }
+    }
+}
