@@ -44,9 +44,17 @@ struct PlanBuilder {
 
     private func locations(_ digests: [Digest]) throws -> [BlobLocation] {
         try zip(digests, try reader.locations(of: digests, domain: domain)).map { digest, place in
-            guard let place else { throw PlanBuilder.incomplete(digest) }
+            guard let place else { throw try PlanBuilder.absence(digest, reader, domain) }
             return place
         }
+    }
+
+    /// Why something of a tree is not here: removed for good, or lost.
+    private static func absence(
+        _ digest: Digest, _ reader: any CatalogReader, _ domain: Domain
+    ) throws -> CASError {
+        try reader.purged([digest], domain: domain)[0].map { Repository.wasPurged(digest, $0) }
+            ?? incomplete(digest)
     }
 
     static func incomplete(_ digest: Digest) -> CASError {
@@ -105,7 +113,7 @@ struct PlanBuilder {
 
     private func load(_ pair: Pair) throws -> (Directory?, AttributesDirectory?) {
         guard let directory = try source.directory(pair.directory) else {
-            throw PlanBuilder.incomplete(pair.directory)
+            throw try PlanBuilder.absence(pair.directory, reader, domain)
         }
         guard let digest = pair.attributes else { return (directory, nil) }
         guard let attributes = try source.attributes(digest), attributes.matches(directory) else {
@@ -126,7 +134,7 @@ struct PlanBuilder {
         var rawBytes: UInt64 = 0
         let places = try reader.locations(of: digests, domain: domain)
         for (digest, place) in zip(digests, places) {
-            guard let place else { throw incomplete(digest) }
+            guard let place else { throw try absence(digest, reader, domain) }
             guard place.kind == .chunkList else {
                 rawBytes += UInt64(place.rawLength)
                 units.append(

@@ -81,6 +81,28 @@ import Testing
         #expect(collector.progress["incomplete"] == 0)
     }
 
+    @Test func `a file in chunks goes with the chunks that only it has`() throws {
+        let store = try TestStore(.disk)
+        var random = SeededGenerator(seed: 21)
+        let content = random.bytes(60_000)
+        var folder = SampleFolder()
+        folder.files["large"] = SampleFolder.File(content: content)
+        folder.files["plain"] = SampleFolder.File(content: random.bytes(300))
+        try store.repository.push(try SampleTree(folder), to: "team/large")
+        try store.reopen()
+        let pieces = stride(from: 100, to: 60_000, by: 5_000).map { Array(content[$0..<$0 + 48]) }
+        #expect(try pieces.contains { try isAnywhere($0, store) })
+        let progress = try run(
+            store,
+            MaintenanceRequest(kind: .purge, digest: Digest.of(content), reason: "too large"))
+        #expect(progress["purged"] > 1)
+        #expect(try !pieces.contains { try isAnywhere($0, store) })
+        let error = #expect(throws: CASError.self) {
+            _ = try store.repository.plan(PlanRequest(want: "team/large"), domain: .standard)
+        }
+        #expect(error?.message.contains("too large") == true)
+    }
+
     @Test func `a ref goes with what only it keeps, and nothing else`() throws {
         let store = try TestStore(.memory)
         let gone = try tree(4, withSecret: true)

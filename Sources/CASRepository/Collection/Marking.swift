@@ -104,6 +104,11 @@ final class Marking {
                             attributes: snapshot.attributes?.digest))
                 } else if location.kind == .directory {
                     pairs.append(Pair(directory: root.digest, attributes: nil))
+                } else {
+                    for chunk in try reader.chunkList(of: root.digest, domain: domain)?.chunks ?? []
+                    {
+                        marks.insert(chunk)
+                    }
                 }
                 isKnown = true
             } catch let error as CASError where error.code == .dataLoss {
