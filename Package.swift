@@ -188,7 +188,7 @@ let package = Package(
                 hummingbird, .product(name: "HummingbirdTesting", package: "hummingbird"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
-            ]),
+            ], data: ["exchange-1.txt"]),
         tests("CASKubernetesTests", ["CASCore", "CASKubernetes"], data: ["Golden"]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),
         .target(

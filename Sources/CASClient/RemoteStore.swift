@@ -2,7 +2,7 @@ import AsyncHTTPClient
 package import CASCore
 import CASFileSystem
 import CASPack
-import CASWire
+package import CASWire
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -42,9 +42,13 @@ package final class RemoteStore: StoreConnection {
     private let group: MultiThreadedEventLoopGroup
     let access: ServerAccess
     private let limits: Limits
+    private let versions: ProtocolVersions
 
     /// Prepares a connection; nothing is sent before the first call.
-    package init(_ access: ServerAccess, limits: Limits = .standard) throws {
+    package init(
+        _ access: ServerAccess, limits: Limits = .standard, versions: ProtocolVersions = .own
+    ) throws {
+        self.versions = versions
         self.access = access
         self.limits = limits
         location = try RemoteStore.normalize(access.address)
@@ -144,7 +148,8 @@ package final class RemoteStore: StoreConnection {
         _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> UInt {
         var headers = HTTPHeaders([
-            ("accept", "\(WireProtocol.messageMediaType), \(WireProtocol.recordsMediaType)")
+            ("accept", "\(WireProtocol.messageMediaType), \(WireProtocol.recordsMediaType)"),
+            (ProtocolVersions.header, versions.description),
         ])
         if body != nil { headers.add(name: "content-type", value: type) }
         var token = try access.token()
@@ -177,6 +182,7 @@ package final class RemoteStore: StoreConnection {
         var errorBody: [UInt8] = []
         do {
             while let piece = try receiver.take() {
+                try checkVersions(receiver)
                 let isKept = failsEarly && receiver.status >= 400
                 if isKept || receiver.status == RemoteStore.unauthorized {
                     let room = RemoteStore.errorBytes - errorBody.count
@@ -185,6 +191,7 @@ package final class RemoteStore: StoreConnection {
                     try piece.withUnsafeReadableBytes { try sink($0) }
                 }
             }
+            try checkVersions(receiver)
         } catch let error as CASError {
             task.cancel()
             receiver.abandon()
@@ -195,6 +202,13 @@ package final class RemoteStore: StoreConnection {
             throw unreachable(error)
         }
         return (receiver.status, errorBody)
+    }
+
+    /// Throws where the server speaks another protocol; what refuses says nothing about a server.
+    private func checkVersions(_ receiver: ResponseReceiver) throws {
+        let isAnswered = (200..<300).contains(receiver.status)
+        guard let server = receiver.versions ?? (isAnswered ? .unsaid : nil) else { return }
+        try ProtocolVersions.check(client: versions, server: server)
     }
 
     /// The error that an answer carries; one without a message of ours comes from something between.

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import CASCore
 import CASFileSystem
+import CASWire
 import NIOCore
 import NIOHTTP1
 import Synchronization
@@ -17,12 +18,16 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
         var resume: EventLoopPromise<Void>?
         var isAbandoned = false
         var status: UInt = 0
+        var versions: ProtocolVersions?
     }
     private let state = Mutex(State())
     private let pieces = BoundedQueue<ByteBuffer>(capacity: .max)
 
     /// The status of the answer; zero before it came.
     var status: UInt { state.withLock { $0.status } }
+
+    /// The versions of the protocol that the server says it speaks; nil if it says nothing.
+    var versions: ProtocolVersions? { state.withLock { $0.versions } }
 
     /// The next piece of the body, nil at its end; throws what the request failed with.
     func take() throws -> ByteBuffer? {
@@ -49,7 +54,11 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
     func didReceiveHead(
         task: HTTPClient.Task<Void>, _ head: HTTPResponseHead
     ) -> EventLoopFuture<Void> {
-        state.withLock { $0.status = head.status.code }
+        let versions = head.headers.first(name: ProtocolVersions.header)
+        state.withLock { state in
+            state.status = head.status.code
+            state.versions = versions.flatMap { ProtocolVersions($0) }
+        }
         return task.eventLoop.makeSucceededVoidFuture()
     }
 

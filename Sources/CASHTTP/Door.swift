@@ -102,6 +102,9 @@ package struct Door: HTTPResponder {
                 context.logger.error("request failed", metadata: ["cause": "\(error)"])
             }
         }
+        if let name = HTTPField.Name(ProtocolVersions.header) {
+            response.headers[name] = ProtocolVersions.own.description
+        }
         let elapsed = start.duration(to: .now)
         let milliseconds =
             Double(elapsed.components.seconds) * 1000
@@ -156,6 +159,7 @@ package struct Door: HTTPResponder {
                 try await blocking { metrics.text(repository, waitingBodies: waiting) })
         default: break
         }
+        try Door.checkVersions(request)
         let rights = Rights(try await access.caller(origin))
         notes.subject = rights.subject
         // Refused before a body is read: rights, sizes, and what the query says of the ref.
@@ -179,6 +183,14 @@ package struct Door: HTTPResponder {
         }
         notes.received = body.buffer.count
         return try await answer(route, query, rights, body: body.buffer, context)
+    }
+
+    /// Throws where a client speaks no version of the protocol that this server speaks.
+    private static func checkVersions(_ request: Request) throws {
+        guard let name = HTTPField.Name(ProtocolVersions.header),
+            let client = request.headers[name].flatMap({ ProtocolVersions($0) })
+        else { return }
+        try ProtocolVersions.check(client: client, server: .own)
     }
 
     /// Headers by which something between a client and a server says that it is there.

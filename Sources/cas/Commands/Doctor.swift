@@ -141,7 +141,7 @@ struct DoctorCommand: ParsableCommand {
     private func describe(_ description: StoreDescription, isLocal: Bool) -> [Finding] {
         guard !isLocal else { return [] }
         var findings: [Finding] = []
-        let speaks = description.protocolVersion == WireProtocol.version
+        let speaks = description.protocolVersion >= ProtocolVersions.own.oldest
         findings.append(
             Finding(
                 state: speaks ? .good : .bad, subject: "protocol",
