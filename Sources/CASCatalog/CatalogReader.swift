@@ -15,6 +15,8 @@ package protocol CatalogReader: KeepingReader {
     func locations(of digests: [Digest], domain: Domain) throws -> [BlobLocation?]
     /// Digests whose records lie in a pack at or behind an offset, in no order; slow.
     func digests(in pack: Int64, from offset: UInt64) throws -> [Digest]
+    /// How many locations point into a pack; cheap, as it is kept.
+    func records(in pack: Int64) throws -> UInt64
     /// How each blob is composed; nil where it is its own only chunk or absent.
     func chunkLists(of digests: [Digest], domain: Domain) throws -> [ChunkList?]
     /// Totals of each directory whose whole subtree is present; nil where that is not known.

@@ -23,6 +23,10 @@ final class InMemoryTransaction: CatalogReader {
         state.locations.filter { $0.value.pack == pack && $0.value.offset >= offset }.map(\.key)
     }
 
+    func records(in pack: Int64) -> UInt64 {
+        UInt64(state.locations.values.count { $0.pack == pack })
+    }
+
     func chunkLists(of digests: [Digest], domain: Domain) throws -> [ChunkList?] {
         try domain.requireStandard()
         return digests.map { state.chunkLists[$0] }

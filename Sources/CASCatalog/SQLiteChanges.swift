@@ -78,9 +78,10 @@ extension SQLiteTransaction: CatalogTransaction {
     }
 
     func removePack(_ number: Int64) throws {
-        for sql in [
-            "DELETE FROM locations WHERE pack = ?", "DELETE FROM pack_usage WHERE pack = ?",
-            "DELETE FROM packs WHERE number = ?",
+        // Most packs that go are empty; to look for their locations would read the whole table.
+        let first = try records(in: number) > 0 ? ["DELETE FROM locations WHERE pack = ?"] : []
+        for sql in first + [
+            "DELETE FROM pack_usage WHERE pack = ?", "DELETE FROM packs WHERE number = ?",
         ] {
             let query = try SQLiteQuery(database, sql)
             query.bind(1, number)

@@ -60,6 +60,13 @@ final class SQLiteTransaction: CatalogReader {
         return try query.all { try $0.digest(0) }
     }
 
+    func records(in pack: Int64) throws -> UInt64 {
+        let query = try SQLiteQuery(
+            database, "SELECT coalesce(sum(records), 0) FROM pack_usage WHERE pack = ?")
+        query.bind(1, pack)
+        return try query.first { try $0.unsigned(0) } ?? 0
+    }
+
     func chunkLists(of digests: [Digest], domain: Domain) throws -> [ChunkList?] {
         try domain.requireStandard()
         let query = try SQLiteQuery(database, "SELECT list FROM chunk_lists WHERE digest = ?")

@@ -146,7 +146,16 @@ package enum StoreLocation {
         if let bytes = try fileSystem.read(format, maximumBytes: 4096) {
             let line = String(decoding: bytes, as: UTF8.self).prefix { $0 != "\n" }
             if olderLines.contains(String(line)) {
-                // First of all: an older program must not touch what a newer one wrote into.
+                // First of all: an older program must not touch what a newer one wrote into. One that has
+                // the store open would not look at the line again.
+                guard let alone = try FileLock(path: "\(directory)/\(lockName)") else {
+                    throw CASError(
+                        .failedPrecondition, "somebody is using the store with an older cas",
+                        hint:
+                            "stop cas serve and every push first: this version changes its format",
+                        path: directory)
+                }
+                defer { withExtendedLifetime(alone) {} }
                 try writeFormat(directory, fileSystem)
                 return false
             }
