@@ -49,8 +49,12 @@ struct Rights: Sendable {
     }
 
     /// Throws unless somebody may have long work of a kind done.
-    func require(_ kind: MaintenanceKind) throws {
-        guard kind != .why else { return try requireSomewhere(.read) }
+    ///
+    /// A report names what may be read and nothing else.
+    func require(_ kind: MaintenanceKind, isReport: Bool) throws {
+        guard kind != .why, kind != .scrub || !isReport else {
+            return try requireSomewhere(.read)
+        }
         guard isAdministrator else {
             throw CASError(
                 .permissionDenied, "only a token with the right 'admin' may do this to a store",

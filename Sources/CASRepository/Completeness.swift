@@ -31,8 +31,13 @@ struct Completeness {
 
         /// Under which it is recorded that both are whole; nil without attributes.
         var key: Digest? {
-            attributes.map { Digest.of(directory.bytes + $0.bytes) }
+            attributes.map { Completeness.key(directory, $0) }
         }
+    }
+
+    /// Under which it is recorded that a directory and these attributes of it are whole.
+    static func key(_ directory: Digest, _ attributes: Digest) -> Digest {
+        Digest.of(directory.bytes + attributes.bytes)
     }
 
     /// What is remembered of a directory while those below it are looked at: names, which may be very

@@ -130,7 +130,15 @@ extension Repository {
         }.map(\.0)
     }
 
-    private func remove(
+    /// Takes blobs out of use, whatever holds them.
+    ///
+    /// Nothing counts as complete afterwards. Only trees above these blobs stop being so, but to find them
+    /// one would have to read every directory of the store within this transaction (children do not know
+    /// their parents, and an index of that costs a row for each entry of each directory). A false
+    /// `complete` would lose data, a missing one costs a walk: the next commit of a tree makes it, and a
+    /// scrub makes it for all refs in the background. Fetches do not ask for completeness, but name
+    /// what they can not find; collection goes by what it walks.
+    func remove(
         _ lost: [Digest], _ transaction: any CatalogTransaction, domain: Domain
     ) throws {
         guard !lost.isEmpty else { return }

@@ -38,4 +38,6 @@ enum SettingName {
     static let incarnation = "incarnation"
     /// Average chunk size and seed, two little-endian u32.
     static let chunker = "chunker"
+    /// How far the background scrub is (ScrubCursor).
+    static let scrub = "scrub"
 }

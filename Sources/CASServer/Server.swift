@@ -2,6 +2,7 @@ import CASCore
 import CASFileSystem
 import CASHTTP
 import CASRepository
+import CASWire
 import Glibc
 import Hummingbird
 import HummingbirdCore
@@ -113,6 +114,21 @@ package enum Server {
             duties.append(
                 BackgroundWork.Duty(name: "collection", pauseSeconds: settings.collectSeconds) {
                     try Collector($0)
+                })
+        }
+        if settings.scrubSeconds > 0 {
+            let pace = ScrubPace(seconds: settings.scrubSeconds) { finding in
+                logger.warning(
+                    "scrub",
+                    metadata: [
+                        "kind": "\(finding.kind)", "ref": "\(finding.name)",
+                        "digest": "\(finding.digest?.description ?? "")",
+                        "text": "\(finding.text)",
+                    ])
+            }
+            duties.append(
+                BackgroundWork.Duty(name: "scrub", pauseSeconds: pace.pauseSeconds) {
+                    try pace.slice($0)
                 })
         }
         return try BackgroundWork(

@@ -53,10 +53,10 @@ struct CASCommand: ParsableCommand {
             CommandGroup(
                 name: "Store",
                 subcommands: [
-                    CollectCommand.self, WhyCommand.self, PurgeCommand.self, PinCommand.self,
-                    UnpinCommand.self, RuleCommand.self,
-                    ExportCommand.self,
-                    ImportCommand.self, CopyCommand.self, RebuildIndexCommand.self,
+                    CollectCommand.self, ScrubCommand.self, RepairCommand.self,
+                    RebuildIndexCommand.self, PinCommand.self, UnpinCommand.self,
+                    RuleCommand.self, WhyCommand.self, PurgeCommand.self, ExportCommand.self,
+                    ImportCommand.self, CopyCommand.self,
                 ]),
         ])
 

@@ -60,6 +60,9 @@ enum Snapshot {
             // Columns are as wide as the path of the test's directory.
             (#"(/ROOT\S*) {2,}"#, "$1  "), (#" {2,}\("#, "  ("),
             (#"\.before-[0-9]+"#, ".before-<number>"),
+            (#"[0-9a-f]{32}\.pack, byte [0-9]+"#, "<pack>, byte <number>"),
+            // Events hold the machine's name.
+            (#"( records?), [0-9.]+ ([KMGT]i)?B: "#, "$1, <size>: "),
             // Names of rendered objects hold digits of a digest.
             (#"(name"?: "?[a-z0-9-]+)-[0-9a-f]{8}\b"#, "$1-<digits>"),
         ]

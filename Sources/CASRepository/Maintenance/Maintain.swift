@@ -26,8 +26,7 @@ extension Repository {
         case .purge:
             return try whenNobodyCollects { try PurgeTask(self, request, domain: domain) }
         case .why: return try RootSearch(self, try subject(request, domain), domain: domain)
-        case .scrub:
-            throw CASError(.unimplemented, "this store can not do that")
+        case .scrub: return scrub(isReport: request.isReport, domain: domain)
         }
     }
 

@@ -1,0 +1,385 @@
+import CASCatalog
+import CASCore
+import CASFileSystem
+import CASPack
+import CASRepository
+import CASTestSupport
+import CASTree
+import CASWire
+import Synchronization
+import Testing
+
+/// Scrubs of stores whose bytes are not what they were.
+@Suite struct ScrubTests {
+    /// Does all of a scrub.
+    static func scrub(_ repository: Repository, isReport: Bool = false) throws
+        -> MaintenanceProgress
+    {
+        let task = repository.scrub(isReport: isReport, domain: .standard)
+        while try task.step() {}
+        return task.progress
+    }
+
+    private func kinds(_ progress: MaintenanceProgress) -> Set<String> {
+        Set(progress.findings.map(\.kind))
+    }
+
+    @Test(arguments: Storage.allCases)
+    func `finds nothing in a sound store and changes nothing`(_ storage: Storage) throws {
+        let store = try TestStore(storage)
+        let trees = try (0..<4).map { try SampleTree.random(UInt64(700 + $0)) }
+        for (index, tree) in trees.enumerated() {
+            try store.repository.push(tree, to: "project-\(index)")
+            if index == 1 { try store.reopen() }
+        }
+        let progress = try ScrubTests.scrub(store.repository)
+        #expect(progress.findings.isEmpty, "\(progress.findings)")
+        #expect(progress["findings"] == 0 && progress["affectedRefs"] == 0)
+        #expect(progress["refs"] == 4 && progress["packs"] >= 3)
+        #expect(progress.movedBytes == progress["readBytes"] && progress.movedBytes > 10_000)
+        for (index, tree) in trees.enumerated() {
+            try tree.expectWhole(in: store.repository, "project-\(index)")
+        }
+    }
+
+    /// What a pack holds at an offset decides what a scrub has to say of a changed byte there.
+    private func damage(
+        _ tree: SampleTree, _ store: TestStore, _ path: String, _ offset: Int
+    ) throws {
+        let comment: Comment = "byte \(offset) of \(path)"
+        try store.change(path) { $0[offset] ^= 1 << UInt8(offset % 8) }
+        let found = try ScrubTests.scrub(store.repository)
+        #expect(!found.findings.isEmpty, comment)
+        // The same content, unchanged, from a client that believes the store to be whole.
+        #expect(
+            try store.repository.push(tree, try TestPush("project")).outcome != .missing, comment)
+        let fetched = try Fetched(store.repository, "project")
+        #expect(try fetched.folder() == tree.folder, comment)
+        // Recorded state was repeated elsewhere; the header of a pack in use is left.
+        let again = try ScrubTests.scrub(store.repository)
+        #expect(
+            kinds(again).isSubset(of: offset < PackHeader.byteCount ? ["header"] : []),
+            "\(again.findings), \(comment)")
+        #expect(again["affectedRefs"] == 0, comment)
+    }
+
+    private static var stride: Int { TestForm.isFull ? 1 : 41 }
+
+    @Test(arguments: [false, true])
+    func `finds any changed byte, and an unchanged push heals it`(_ isSealed: Bool) throws {
+        let tree = try DamageTests.smallTree()
+        let model = try TestStore()
+        try model.repository.push(tree, to: "project")
+        if isSealed { try model.reopen() }
+        let sizes = try model.packs().map { try model.bytes($0).count }.sorted()
+        #expect(sizes.count == 3)
+        for (index, size) in sizes.enumerated() {
+            for offset in Swift.stride(from: index, to: size, by: ScrubTests.stride) {
+                let store = try TestStore()
+                try store.repository.push(tree, to: "project")
+                if isSealed { try store.reopen() }
+                let path = try #require(
+                    try store.packs().first { try store.bytes($0).count == size })
+                try damage(tree, store, path, offset)
+            }
+        }
+    }
+
+    @Test func `recorded state that is damaged comes back from the catalog`() throws {
+        let tree = try DamageTests.smallTree()
+        for isSealed in [false, true] {
+            let store = try TestStore()
+            try store.repository.push(tree, to: "project")
+            let token = try store.repository.createToken(
+                TokenRequest(name: "one", scopes: [.all], expires: nil))
+            if isSealed { try store.reopen() }
+            var changed = 0
+            for path in try store.packs() {
+                try store.change(path) { bytes in
+                    guard let range = bytes.firstRange(of: Array("project:latest".utf8)) else {
+                        return
+                    }
+                    bytes[range.lowerBound] ^= 1
+                    changed += 1
+                }
+            }
+            #expect(changed == 1)
+            let found = try ScrubTests.scrub(store.repository)
+            #expect(found.findings.map(\.kind) == ["event"] && found["recordedAnew"] == 1)
+            #expect(try ScrubTests.scrub(store.repository).findings.isEmpty)
+            _ = try store.rebuild()
+            try tree.expectWhole(in: store.repository, "project")
+            #expect(try store.repository.authenticate(token.secret) == token.record)
+        }
+    }
+
+    @Test func `packs with a damaged header or footer are written anew`() throws {
+        let tree = try DamageTests.smallTree()
+        for index in 0..<3 {
+            for isHeader in [false, true] {
+                let store = try TestStore()
+                try store.repository.push(tree, to: "project")
+                try store.reopen()
+                let path = try store.packs()[index]
+                try store.change(path) { $0[isHeader ? 20 : $0.count - 40] ^= 4 }
+                let found = try ScrubTests.scrub(store.repository)
+                #expect(kinds(found) == [isHeader ? "header" : "footer"])
+                #expect(try !store.packs().contains(path))
+                #expect(try ScrubTests.scrub(store.repository).findings.isEmpty)
+                let report = try store.rebuild()
+                #expect(report.damaged == 0 && report.unreadable.isEmpty)
+                try tree.expectWhole(in: store.repository, "project")
+            }
+        }
+    }
+
+    @Test func `heals a store on a disk, in sealed packs`() throws {
+        let tree = try DamageTests.smallTree()
+        let store = try TestStore(.disk)
+        try store.repository.push(tree, to: "project")
+        try store.reopen()
+        for path in try store.packs() {
+            let count = try store.bytes(path).count
+            for offset in Swift.stride(from: 70, to: count, by: 397) {
+                try store.change(path) { $0[offset] ^= 1 }
+                _ = try ScrubTests.scrub(store.repository)
+                try store.repository.push(tree, to: "project")
+                #expect(try Fetched(store.repository, "project").folder() == tree.folder)
+            }
+        }
+    }
+
+    @Test(arguments: Storage.allCases)
+    func `a pack that is gone or cut short is found, and a push heals it`(
+        _ storage: Storage
+    ) throws {
+        let tree = try DamageTests.smallTree()
+        for index in 0..<3 {
+            for keep in [0, 200] {
+                let store = try TestStore(storage)
+                try store.repository.push(tree, to: "project")
+                try store.reopen()
+                let path = try store.packs()[index]
+                if keep == 0 {
+                    try store.remove(path)
+                } else {
+                    try store.change(path) { $0.removeLast(max(0, $0.count - keep)) }
+                }
+                let found = try ScrubTests.scrub(store.repository)
+                #expect(!found.findings.isEmpty)
+                try store.repository.push(tree, to: "project")
+                #expect(try Fetched(store.repository, "project").folder() == tree.folder)
+                #expect(try ScrubTests.scrub(store.repository).findings.isEmpty)
+            }
+        }
+    }
+
+    @Test func `a volume that is not mounted takes nothing out of use`() throws {
+        let store = try TestStore(.objects)
+        let tree = try DamageTests.smallTree()
+        try store.repository.push(tree, to: "project")
+        try store.reopen()
+        let objects = store.objects.names.map { ($0, store.objects[$0]) }
+        for (name, _) in objects { store.objects[name] = nil }
+        #expect(
+            try code { _ = try ScrubTests.scrub(store.repository) } == .failedPrecondition)
+        for (name, bytes) in objects { store.objects[name] = bytes }
+        try tree.expectWhole(in: store.repository, "project")
+    }
+
+    @Test func `locations that point nowhere are found`() throws {
+        let store = try TestStore()
+        let tree = try DamageTests.smallTree()
+        try store.repository.push(tree, to: "project")
+        let content = try #require(tree.folder.files["small"]?.content)
+        let digest = Digest.of(content)
+        try store.memoryCatalog.write { change in
+            var place = try #require(try change.location(of: digest, domain: .standard))
+            place.offset += 8
+            try change.remove(locations: [digest], domain: .standard)
+            try change.insert(locations: [(digest, place)], domain: .standard)
+        }
+        let found = try ScrubTests.scrub(store.repository)
+        #expect(found.findings.first?.kind == "location", "\(found.findings)")
+        #expect(found.findings.first?.digest == digest)
+        try store.repository.push(tree, to: "project")
+        try tree.expectWhole(in: store.repository, "project")
+        #expect(try ScrubTests.scrub(store.repository).findings.isEmpty)
+    }
+
+    @Test func `a chunk list that lacks chunks is found`() throws {
+        let store = try TestStore()
+        let tree = try DamageTests.smallTree()
+        try store.repository.push(tree, to: "project")
+        let records = try SampleRecords(store.repository.chunker)
+        let content = try #require(tree.folder.files["large"]?.content)
+        let chunk = try #require(records.list(content).chunks.first)
+        try store.memoryCatalog.write {
+            try $0.remove(locations: [chunk], domain: .standard)
+        }
+        let found = try ScrubTests.scrub(store.repository)
+        #expect(
+            found.findings.contains { $0.kind == "chunks" && $0.digest == Digest.of(content) })
+        let missing = try store.repository.missing(
+            [Digest.of(content)], push: .random(), domain: .standard)
+        #expect(missing == [true])
+        try store.repository.push(tree, to: "project")
+        try tree.expectWhole(in: store.repository, "project")
+    }
+
+    @Test func `a report names the refs that lack something, and where`() throws {
+        let store = try TestStore()
+        let tree = try DamageTests.smallTree()
+        let other = try SampleTree.random(710)
+        try store.repository.push(tree, to: "project")
+        try store.repository.push(tree, to: "project:same")
+        try store.repository.push(other, to: "other")
+        let text = try #require(tree.folder.folders["inner"]?.files["text"]?.content)
+        try store.memoryCatalog.write { change in
+            try change.remove(locations: [Digest.of(text)], domain: .standard)
+            try change.forgetCompleteness(domain: .standard)
+        }
+        let report = try ScrubTests.scrub(store.repository, isReport: true)
+        #expect(report["refs"] == 3 && report["affectedRefs"] == 2)
+        #expect(report.movedBytes == 0)
+        #expect(
+            report.findings.map { "\($0.kind) \($0.name) \($0.text)" } == [
+                "ref project:latest lacks 1 blob", "lacks project:latest inner/text",
+                "ref project:same lacks 1 blob", "lacks project:same inner/text",
+            ])
+        #expect(report.findings[1].digest == Digest.of(text))
+        let isComplete = try store.memoryCatalog.read {
+            try $0.completeSnapshot(other.digest, domain: .standard)
+        }
+        #expect(isComplete, "what is whole is known to be so again")
+        try store.repository.push(tree, to: "project")
+        #expect(try ScrubTests.scrub(store.repository, isReport: true).findings.isEmpty)
+    }
+
+    @Test func `a background pass goes on after a restart, and the next one waits`() throws {
+        let store = try TestStore { $0.packBytes = 2 << 10 }
+        for index in 0..<3 {
+            try store.repository.push(
+                try SampleTree.random(UInt64(720 + index)), to: "project-\(index)")
+        }
+        try store.reopen()
+        let all = try ScrubTests.scrub(store.repository)["packs"]
+        #expect(all > 4)
+        let first = try #require(
+            try store.repository.backgroundScrub(every: 1000, domain: .standard))
+        while first.progress["packs"] < 2 { #expect(try first.step()) }
+        #expect(first.fraction > 0 && first.fraction < 1)
+        try store.reopen()
+        let second = try #require(
+            try store.repository.backgroundScrub(every: 1000, domain: .standard))
+        while try second.step() {}
+        #expect(second.progress["packs"] == all - 2, "what was read is not read again")
+        #expect(second.fraction == 1)
+        #expect(try store.repository.backgroundScrub(every: 1000, domain: .standard) == nil)
+        store.clock.advance(nanoseconds: 1_001_000_000_000)
+        #expect(try store.repository.backgroundScrub(every: 1000, domain: .standard) != nil)
+    }
+
+    @Test func `a pass in the background takes its time, and says what it finds`() throws {
+        let store = try TestStore { $0.packBytes = 2 << 10 }
+        let tree = try DamageTests.smallTree()
+        for index in 0..<3 {
+            try store.repository.push(
+                try SampleTree.random(UInt64(740 + index)), to: "project-\(index)")
+        }
+        try store.repository.push(tree, to: "project")
+        try store.reopen()
+        let content = try #require(tree.folder.files["small"]?.content)
+        for path in try store.packs() {
+            try store.change(path) { bytes in
+                if let range = bytes.firstRange(of: content) { bytes[range.lowerBound] ^= 1 }
+            }
+        }
+        let found = Mutex<[String]>([])
+        let pace = ScrubPace(seconds: 10_000) { finding in
+            found.withLock { $0.append(finding.kind) }
+        }
+        var slices = 0
+        var hours = 0
+        while try store.repository.backgroundScrub(every: 10_000, domain: .standard) != nil {
+            if let slice = try pace.slice(store.repository) {
+                slices += 1
+                while try slice.step() {}
+                #expect(try pace.slice(store.repository) == nil, "the rest is not due yet")
+            }
+            store.clock.advance(nanoseconds: 500 * 1_000_000_000)
+            hours += 1
+            guard hours < 100 else { break }
+        }
+        #expect(slices > 3 && hours > 15 && hours < 25, "\(slices) slices, \(hours) looks")
+        #expect(found.withLock { $0 } == ["record", "ref", "lacks"])
+        try store.repository.push(tree, to: "project")
+        try tree.expectWhole(in: store.repository, "project")
+    }
+
+    @Test func `any read may fail for a while, and nothing is taken out of use`() throws {
+        let store = try TestStore()
+        let tree = try DamageTests.smallTree()
+        try store.repository.push(tree, to: "project")
+        try store.reopen()
+        for number in 0..<40 {
+            store.simulated.inject(
+                .error(CASError(.unavailable, "away")), at: number, kinds: [.read])
+            do {
+                #expect(try ScrubTests.scrub(store.repository).findings.isEmpty)
+            } catch let error as CASError {
+                #expect(error.code == .unavailable)
+            }
+        }
+        store.simulated.failEvery(nil, with: CASError(.unavailable, ""))
+        try tree.expectWhole(in: store.repository, "project")
+        #expect(
+            try store.repository.missing(tree.allDigests, push: .random(), domain: .standard)
+                .allSatisfy { !$0 })
+    }
+
+    @Test func `what a disk can not read is found, and a push heals it`() throws {
+        let tree = try DamageTests.smallTree()
+        for number in 0..<30 {
+            let store = try TestStore()
+            try store.repository.push(tree, to: "project")
+            try store.reopen()
+            store.simulated.inject(
+                .error(CASError(.dataLoss, "input/output error")), at: number, kinds: [.read])
+            _ = try ScrubTests.scrub(store.repository)
+            store.simulated.inject(
+                .error(CASError(.dataLoss, "")), at: .max, kinds: [.read])
+            try store.repository.push(tree, to: "project")
+            #expect(try Fetched(store.repository, "project").folder() == tree.folder)
+        }
+        let store = try TestStore()
+        try store.repository.push(tree, to: "project")
+        try store.reopen()
+        store.simulated.failEvery(.read, with: CASError(.dataLoss, "input/output error"))
+        _ = try code { _ = try ScrubTests.scrub(store.repository) }
+        store.simulated.failEvery(nil, with: CASError(.dataLoss, ""))
+        try store.repository.push(tree, to: "project")
+        #expect(try Fetched(store.repository, "project").folder() == tree.folder)
+    }
+
+    @Test func `pushes go on between its steps`() throws {
+        let store = try TestStore { $0.packBytes = 8 << 10 }
+        var random = SeededGenerator(seed: 730)
+        var trees: [SampleTree] = []
+        for index in 0..<3 {
+            trees.append(try SampleTree.random(random.next()))
+            try store.repository.push(trees[index], to: "project-\(index)")
+        }
+        let task = store.repository.scrub(domain: .standard)
+        while try task.step() {
+            guard trees.count < 9 else { continue }
+            trees.append(try SampleTree.random(random.next()))
+            try store.repository.push(trees[trees.count - 1], to: "project-\(trees.count - 1)")
+        }
+        #expect(task.progress.findings.isEmpty, "\(task.progress.findings)")
+        #expect(try ScrubTests.scrub(store.repository).findings.isEmpty)
+        for (index, tree) in trees.enumerated() {
+            try tree.expectWhole(in: store.repository, "project-\(index)")
+        }
+    }
+}
