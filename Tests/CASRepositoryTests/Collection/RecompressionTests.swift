@@ -1,0 +1,75 @@
+import CASCompression
+import CASCore
+import CASPack
+import CASTestSupport
+import Testing
+
+@testable import CASRepository
+
+/// Records of cold packs in a smaller form.
+@Suite struct RecompressionTests {
+    /// A record as a client makes it.
+    private func record(_ raw: [UInt8], in buffer: ReusableBuffer, kind: RecordKind = .chunk) throws
+        -> RecordView
+    {
+        let compressor = try Compressor()
+        buffer.removeAll()
+        try RecordCoding.appendFrame(
+            kind: kind, digest: Digest.of(raw), rawLength: raw.count, to: buffer
+        ) { output in try raw.withUnsafeBytes { try compressor.encode($0, into: output) } }
+        return try RecordCoding.decode(buffer.bytes, limits: .standard)
+    }
+
+    private func text(_ count: Int, _ seed: UInt64) -> [UInt8] {
+        var random = SeededGenerator(seed: seed)
+        let words = (0..<200).map { _ in Array("word\(random.next() % 5000)".utf8) }
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            bytes += words[Int.random(in: 0..<words.count, using: &random)] + [0x20]
+        }
+        return Array(bytes.prefix(count))
+    }
+
+    @Test(arguments: 0..<24 as Range<UInt64>)
+    func `content stays what it was, and the record gets smaller or stays`(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let count = Int.random(in: 0...300_000, using: &random)
+        let raw = seed % 3 == 0 ? random.bytes(count) : text(count, seed)
+        let buffer = ReusableBuffer()
+        let old = try record(raw, in: buffer)
+        let (recompression, contents) = (try Recompression(), try RecordContents())
+        defer { withExtendedLifetime((buffer, recompression, contents)) {} }
+        guard let new = try recompression.smaller(old) else { return }
+        #expect(new.header.storedLength < old.header.storedLength)
+        #expect(new.header.digest == old.header.digest)
+        #expect(new.header.kind == old.header.kind)
+        #expect(Array(try contents.decode(new)) == raw)
+    }
+
+    @Test func `text gets smaller`() throws {
+        let buffer = ReusableBuffer()
+        let old = try record(text(200_000, 1), in: buffer)
+        #expect(try Recompression().smaller(old) != nil)
+    }
+
+    @Test func `noise, short records and what has no frames stay`() throws {
+        var random = SeededGenerator(seed: 3)
+        let buffer = ReusableBuffer()
+        #expect(try Recompression().smaller(try record(random.bytes(100_000), in: buffer)) == nil)
+        #expect(try Recompression().smaller(try record(text(200, 4), in: buffer)) == nil)
+        #expect(
+            try Recompression().smaller(try record(text(90_000, 4), in: buffer, kind: .event))
+                == nil)
+    }
+
+    @Test func `nothing is made of content that is not what its key says`() throws {
+        let raw = text(50_000, 9)
+        let compressor = try Compressor()
+        let buffer = ReusableBuffer()
+        try RecordCoding.appendFrame(
+            kind: .chunk, digest: Digest.of([1, 2, 3]), rawLength: raw.count, to: buffer
+        ) { output in try raw.withUnsafeBytes { try compressor.encode($0, into: output) } }
+        let record = try RecordCoding.decode(buffer.bytes, limits: .standard)
+        #expect(throws: CASError.self) { try Recompression().smaller(record) }
+    }
+}
