@@ -24,6 +24,8 @@ final class PackWriter: Sendable {
     struct Slot: Hashable {
         let packClass: PackClass
         var isForward = false
+        /// The level of its records, where that is one for cold data.
+        var level = 0
     }
 
     private struct State {
@@ -54,9 +56,9 @@ final class PackWriter: Sendable {
     /// Appends whole records of one class; the pack and where in it they begin.
     func append(
         _ records: UnsafeRawBufferPointer, _ headers: [RecordHeader], _ packClass: PackClass,
-        isForward: Bool = false
+        isForward: Bool = false, level: Int = 0
     ) throws -> (pack: Int64, offset: UInt64) {
-        let slot = Slot(packClass: packClass, isForward: isForward)
+        let slot = Slot(packClass: packClass, isForward: isForward, level: level)
         while true {
             let pack = try active(slot)
             if let offset = try pack.append(records, headers) {
@@ -86,7 +88,7 @@ final class PackWriter: Sendable {
                 state.full.append(pack)
             }
             state.active[slot] = nil
-            let pack = try create(slot.packClass)
+            let pack = try create(slot)
             state.active[slot] = pack
             state.committed[pack.number] = UInt64(PackHeader.byteCount)
             return pack
@@ -126,27 +128,26 @@ final class PackWriter: Sendable {
     }
 
     /// Creates a pack: file, lock, header, name made durable, and only then the catalog's entry.
-    private func create(_ packClass: PackClass) throws -> ActivePack {
+    private func create(_ slot: Slot) throws -> ActivePack {
         let (identifier, file) = try createFile()
         let path = files.path(identifier)
         do {
             let header = PackHeader(
-                packClass: packClass, identifier: identifier, incarnation: incarnation,
+                packClass: slot.packClass, identifier: identifier, incarnation: incarnation,
                 created: clock.now())
             try header.encode().withUnsafeBytes { try file.append($0) }
             try file.synchronizeData()
             try fileSystem.synchronizeDirectory(configuration.activeDirectory)
             counters.add(synchronizations: 2)
             let length = UInt64(PackHeader.byteCount)
-            let number = try catalog.write {
-                try $0.insert(
-                    pack: PackEntry(
-                        identifier: identifier, packClass: packClass, committedBytes: length,
-                        created: header.created))
-            }
+            var entry = PackEntry(
+                identifier: identifier, packClass: slot.packClass, committedBytes: length,
+                created: header.created)
+            entry.level = slot.level
+            let number = try catalog.write { [entry] in try $0.insert(pack: entry) }
             files.insert(file, number)
             return ActivePack(
-                number: number, identifier: identifier, packClass: packClass, file: file,
+                number: number, identifier: identifier, packClass: slot.packClass, file: file,
                 length: length)
         } catch {
             file.close()

@@ -187,6 +187,7 @@ extension Repository {
             let counts = try reader.counts(domain: domain)
             var rows: [String: (refs: UInt64, bytes: UInt64)] = [:]
             var logical: UInt64 = 0
+            var scatter = UsageReport.Scatter()
             var after: RefName?
             while true {
                 let page = try reader.refs(
@@ -197,12 +198,18 @@ extension Repository {
                     rows[prefix, default: (0, 0)].refs += 1
                     rows[prefix, default: (0, 0)].bytes += bytes
                     logical += bytes
+                    if let measure = try reader.measure(of: entry.target.digest, domain: domain) {
+                        scatter.refs += 1
+                        scatter.ranges += measure.ranges
+                        scatter.readBytes += measure.readBytes
+                        scatter.restoredBytes += measure.restoredBytes
+                    }
                 }
                 guard page.count == limits.listingEntries, let last = page.last else { break }
                 after = last.name
             }
             let total = counts.total
-            return UsageReport(
+            var report = UsageReport(
                 refs: counts.refs, snapshots: counts.snapshots, blobs: counts.blobs,
                 chunks: counts.sum(of: .chunk).count, packs: counts.packs,
                 storedBytes: counts.packBytes, rawBytes: total.rawBytes, logicalBytes: logical,
@@ -211,6 +218,8 @@ extension Repository {
                     UsageReport.Row(
                         prefix: $0.key, refs: $0.value.refs, logicalBytes: $0.value.bytes)
                 })
+            report.scatter = scatter
+            return report
         }
     }
 }

@@ -20,6 +20,8 @@ package struct RepositoryConfiguration: Sendable {
 
     /// Bytes of events from which on recorded state is repeated in one place, if most of them are of the past.
     package var checkpointedEventBytes: UInt64 = 4 << 20
+    /// Seconds after which the records of a pack are compressed anew when they are copied.
+    package var recompressedAfterSeconds: Int64 = 7 * 86_400
     /// Seconds for which a snapshot stays that was fetched by digest.
     package var protectedSeconds: UInt64 = 14 * 86_400
     /// Says to other processes that this one collects, as long as the result is held; throws

@@ -40,6 +40,21 @@ package struct UsageReport: WireMessage {
         }
     }
 
+    /// How scattered the files lie that refs name.
+    package struct Scatter: Hashable, Sendable {
+        /// Refs whose snapshot was measured.
+        package var refs: UInt64 = 0
+        /// Runs of neighbouring records that fetches of all of them read.
+        package var ranges: UInt64 = 0
+        /// Bytes of these runs.
+        package var readBytes: UInt64 = 0
+        /// Bytes of the files.
+        package var restoredBytes: UInt64 = 0
+
+        /// Nothing measured.
+        package init() {}
+    }
+
     /// Refs.
     package var refs: UInt64
     /// Complete snapshots.
@@ -60,6 +75,8 @@ package struct UsageReport: WireMessage {
     package var freeBytes: UInt64
     /// Sums by first component.
     package var rows: [Row]
+    /// How scattered the files of refs lie, those that share a snapshot counted each time.
+    package var scatter = Scatter()
 
     /// A report from its parts.
     package init(
@@ -88,13 +105,18 @@ package struct UsageReport: WireMessage {
             output.append(field: UInt32(index + 1), varint: sum)
         }
         for row in rows { output.append(element: 10, bytes: row.encode()) }
+        output.append(field: 11, varint: scatter.refs)
+        output.append(field: 12, varint: scatter.ranges)
+        output.append(field: 13, varint: scatter.readBytes)
+        output.append(field: 14, varint: scatter.restoredBytes)
         return output
     }
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         var sums = [UInt64](repeating: 0, count: 9)
         var rows: [Row] = []
-        try readFields(bytes, upTo: 10) { number, type, reader in
+        var scatter = Scatter()
+        try readFields(bytes, upTo: 14) { number, type, reader in
             switch (number, type) {
             case (1...9, .varint): sums[Int(number) - 1] = try reader.varint()
             case (10, .lengthDelimited):
@@ -102,6 +124,10 @@ package struct UsageReport: WireMessage {
                     throw WireFailure.tooMany("rows")
                 }
                 rows.append(try Row(decoding: try reader.bytes(), limits: limits))
+            case (11, .varint): scatter.refs = try reader.varint()
+            case (12, .varint): scatter.ranges = try reader.varint()
+            case (13, .varint): scatter.readBytes = try reader.varint()
+            case (14, .varint): scatter.restoredBytes = try reader.varint()
             default: return false
             }
             return true
@@ -110,5 +136,6 @@ package struct UsageReport: WireMessage {
             refs: sums[0], snapshots: sums[1], blobs: sums[2], chunks: sums[3], packs: sums[4],
             storedBytes: sums[5], rawBytes: sums[6], logicalBytes: sums[7], freeBytes: sums[8],
             rows: rows)
+        self.scatter = scatter
     }
 }

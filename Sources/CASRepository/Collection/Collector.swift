@@ -11,6 +11,8 @@ package struct CollectionPace: Sendable {
     package var rows = 4_000
     /// Bytes that are copied forward.
     package var copiedBytes = 8 << 20
+    /// Bytes that are compressed anew.
+    package var recompressedBytes = 512 << 10
 
     /// What keeps a step short beside pushes.
     package init() {}
@@ -43,7 +45,7 @@ package final class Collector: MaintenanceTask {
 /// The state of a collection between two steps.
 struct CollectionRun {
     enum Phase: Equatable {
-        case retain, begin, roots, mark, snapshots, trees, condemn, delete, checkpoint, pack
+        case retain, begin, roots, mark, snapshots, trees, condemn, delete, checkpoint, gather, pack
         case remove, end, done
     }
     let repository: Repository
@@ -60,6 +62,8 @@ struct CollectionRun {
     var resumed = Phase.snapshots
     var cursor: Digest?
     var generation: UInt64 = 0
+    /// Work on scattered files, the next one last; nil before it was begun.
+    var gathering: [any MaintenanceTask]?
     var compaction: Compaction?
     var progress = MaintenanceProgress()
 
@@ -92,6 +96,7 @@ struct CollectionRun {
         case .condemn: try condemn()
         case .delete: try delete()
         case .checkpoint: try checkpoint()
+        case .gather: try gather()
         case .pack: try pack()
         case .remove: try removeDoomed()
         case .end: try end()

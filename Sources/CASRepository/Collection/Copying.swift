@@ -46,7 +46,10 @@ extension Repository {
         }
         guard !relocations.isEmpty else { return 0 }
         return try commit(session: nil, isEvent: false) { [relocations] context in
-            try Copies.requireDurable(relocations, context.transaction)
+            guard relocations.allSatisfy({ context.isDurable($0.new) }) else {
+                throw CASError(
+                    .unavailable, "what was copied forward is not durable", hint: "try again")
+            }
             return try context.transaction.relocate(relocations, domain: domain)
         }
     }
@@ -72,21 +75,6 @@ struct Copies {
             return Relocation(
                 digest: source.digest, old: source.location,
                 new: BlobLocation(header, pack: place.pack, offset: offset))
-        }
-    }
-
-    /// Makes sure that the round which this transaction ends made all copies durable.
-    static func requireDurable(
-        _ relocations: [Relocation], _ transaction: any CatalogTransaction
-    ) throws {
-        var ends: [Int64: UInt64] = [:]
-        for new in relocations.map(\.new) {
-            ends[new.pack] = max(ends[new.pack, default: 0], new.offset + new.recordBytes)
-        }
-        for (pack, end) in ends {
-            guard let entry = try transaction.pack(pack), entry.committedBytes >= end else {
-                throw CASError(.unavailable, "copies of records are not durable", hint: "try again")
-            }
         }
     }
 

@@ -130,7 +130,7 @@ extension CollectionRun {
     /// Makes a checkpoint where most bytes of events are about what is past.
     mutating func checkpoint() throws {
         guard !isDryRun else { return enter(.end) }
-        enter(.pack)
+        enter(.gather)
         let (packs, last) = try catalog.read { reader in
             (try reader.packs(), try EventCheckpoint.Mark.last(reader))
         }

@@ -7,8 +7,8 @@ struct DamagedEvent: Error {}
 
 /// Copies what is alive in one sealed pack forward, piece by piece.
 ///
-/// Bytes are copied as they are and checked on the way; a damaged record is taken out of use. One thread at a
-/// time.
+/// Bytes are copied as they are, or compressed anew where the pack is old, and checked on the way; a damaged
+/// record is taken out of use. One thread at a time.
 final class PackRewriter {
     let pack: PackEntry
     private let repository: Repository
@@ -20,6 +20,8 @@ final class PackRewriter {
     private var copiedBytes: UInt64 = 0
     private let buffer = ReusableBuffer(capacity: 1 << 20)
     private let checkpoint: EventCheckpoint.Mark?
+    /// Set where the pack is old enough and was not compressed anew before.
+    private let recompression: Recompression?
 
     init(
         _ repository: Repository, _ pack: PackEntry, pace: CollectionPace, domain: Domain
@@ -29,6 +31,8 @@ final class PackRewriter {
         self.pace = pace
         self.domain = domain
         entries = try repository.entries(of: pack)
+        recompression =
+            repository.isCold(pack) && pack.level < Recompression.level ? try Recompression() : nil
         checkpoint = try repository.catalog.read { try EventCheckpoint.Mark.last($0) }
     }
 
@@ -43,7 +47,8 @@ final class PackRewriter {
         guard next < entries.count else { return false }
         var end = next
         var size = 0
-        while end < entries.count, end - next < pace.rows, size < pace.copiedBytes {
+        let most = recompression == nil ? pace.copiedBytes : pace.recompressedBytes
+        while end < entries.count, end - next < pace.rows, size < most {
             size += Int(entries[end].location(in: pack.number).recordBytes)
             end += 1
         }
@@ -87,12 +92,13 @@ final class PackRewriter {
                 lastEvent = max(lastEvent, sequence)
                 eventBytes += UInt64(record.record.count)
             }
-            headers.append(record.header)
+            headers.append(try shrink(record, at: start))
             copied.append(entry)
         }
         guard !headers.isEmpty else { return }
         let place = try repository.writer.append(
-            buffer.bytes, headers, pack.packClass, isForward: true)
+            buffer.bytes, headers, pack.packClass, isForward: true,
+            level: recompression == nil ? pack.level : Recompression.level)
         var offset = place.offset
         var items: [Relocation] = []
         for (entry, header) in zip(copied, headers) {
@@ -106,6 +112,22 @@ final class PackRewriter {
         }
         copiedBytes += UInt64(buffer.count)
         try relocate(items, end: offset, place.pack, eventBytes, lastEvent)
+    }
+
+    /// Puts a smaller form of a record that ends the buffer in its place, where there is one; its header.
+    private func shrink(_ record: RecordView, at start: Int) throws -> RecordHeader {
+        guard let recompression else { return record.header }
+        let smaller: RecordView?
+        do {
+            smaller = try recompression.smaller(record)
+        } catch let error as CASError where error.code == .dataLoss {
+            // Its bytes are what they were when they came; a scrub tells what is wrong with them.
+            return record.header
+        }
+        guard let smaller else { return record.header }
+        buffer.resize(to: start)
+        buffer.append(smaller.record)
+        return smaller.header
     }
 
     /// The record of an entry, whose bytes are appended to the buffer; nil, and out of use, if it is damaged.
@@ -169,6 +191,11 @@ extension PackFooter.Entry {
 }
 
 extension Repository {
+    /// Whether a pack is so old that a stronger compression of its records pays.
+    func isCold(_ pack: PackEntry) -> Bool {
+        pack.created.seconds + configuration.recompressedAfterSeconds <= clock.now().seconds
+    }
+
     /// What lies in a sealed pack, in its order: from its footer or, where that is damaged, by reading it.
     func entries(of pack: PackEntry) throws -> [PackFooter.Entry] {
         do {

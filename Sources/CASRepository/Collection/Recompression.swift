@@ -7,7 +7,7 @@ import CASPack
 /// One thread at a time. Decompression is as quick whatever the level.
 final class Recompression {
     /// The level of cold data (ops/decisions/0012-scattered-files.md).
-    static let level: Int32 = 12
+    static let level = 9
     /// A record must shrink by one part in so many, else its bytes stay as they are.
     private static let leastGain = 32
     /// Shorter records have nothing to gain.
@@ -19,7 +19,8 @@ final class Recompression {
 
     /// Throws `resourceExhausted` without memory.
     init() throws {
-        compressor = try Compressor(level: Recompression.level, shortLevel: Recompression.level)
+        compressor = try Compressor(
+            level: Int32(Recompression.level), shortLevel: Int32(Recompression.level))
         contents = try RecordContents()
     }
 

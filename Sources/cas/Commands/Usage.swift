@@ -36,6 +36,13 @@ struct UsageCommand: ParsableCommand {
             table.add("records, uncompressed", ByteCount.text(report.rawBytes))
             table.add("packs on the disk", ByteCount.text(report.storedBytes))
             table.add("free on the disk", ByteCount.text(report.freeBytes))
+            if report.scatter.ranges > 0 {
+                let average = report.scatter.readBytes / report.scatter.ranges
+                table.add(
+                    "reads of a fetch",
+                    "\(ByteCount.text(average)) at a time, \(report.scatter.text) times the files' bytes"
+                )
+            }
             Console.data(lines: table.lines())
             var rows = TextTable(.left, .right, .right)
             for row in report.rows {
@@ -48,6 +55,14 @@ struct UsageCommand: ParsableCommand {
     }
 }
 
+extension UsageReport.Scatter {
+    /// Bytes read for each byte of the files, as "0.27".
+    var text: String {
+        let hundredths = restoredBytes == 0 ? 0 : readBytes * 100 / restoredBytes
+        return "\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10)"
+    }
+}
+
 extension UsageReport {
     /// The report for `--json`.
     var json: JSONText {
@@ -57,6 +72,14 @@ extension UsageReport {
             ("distinctChunks", .count(chunks)), ("packs", .count(packs)),
             ("refFileBytes", .count(logicalBytes)), ("recordBytes", .count(rawBytes)),
             ("packBytes", .count(storedBytes)), ("freeBytes", .count(freeBytes)),
+            (
+                "measured",
+                .object([
+                    ("refs", .count(scatter.refs)), ("ranges", .count(scatter.ranges)),
+                    ("readBytes", .count(scatter.readBytes)),
+                    ("restoredBytes", .count(scatter.restoredBytes)),
+                ])
+            ),
             (
                 "prefixes",
                 .list(

@@ -1,7 +1,9 @@
+import CASCatalog
 import CASCompression
 import CASCore
 import CASPack
 import CASTestSupport
+import CASWire
 import Testing
 
 @testable import CASRepository
@@ -71,5 +73,76 @@ import Testing
         ) { output in try raw.withUnsafeBytes { try compressor.encode($0, into: output) } }
         let record = try RecordCoding.decode(buffer.bytes, limits: .standard)
         #expect(throws: CASError.self) { try Recompression().smaller(record) }
+    }
+}
+
+/// Old packs that compaction copies.
+@Suite struct ColdPackTests {
+    private func folder(_ seed: UInt64) -> SampleFolder {
+        var random = SeededGenerator(seed: seed)
+        var folder = SampleFolder()
+        let words = (0..<300).map { _ in "word\(random.next() % 100_000)" }
+        for number in 0..<24 {
+            let text = (0..<900).map { _ in words[Int.random(in: 0..<300, using: &random)] }
+            folder.files["file-\(number)"] = SampleFolder.File(
+                content: Array(text.joined(separator: " ").utf8))
+        }
+        return folder
+    }
+
+    private func collect(_ store: TestStore) throws {
+        let collector = try Collector(store.repository)
+        while try collector.step() {}
+    }
+
+    /// A store with packs of which a half is dead and that have not been touched for a month; what is left.
+    private func shrunk(coldAfterDays days: Int64) throws -> (TestStore, SampleTree) {
+        let store = try TestStore {
+            $0.recompressedAfterSeconds = days * 86_400
+            $0.chunker = .standard
+        }
+        let whole = folder(11)
+        var half = whole
+        for number in 0..<12 { half.files["file-\(2 * number)"] = nil }
+        let tree = try SampleTree(half)
+        try store.repository.push(try SampleTree(whole), to: "team/whole")
+        try store.repository.push(tree, to: "team/half")
+        try store.reopen()
+        let name = try RefName("team/whole")
+        try store.repository.removeRef(
+            name, .any, Provenance(author: "somebody", time: store.clock.now()), domain: .standard)
+        store.clock.advance(nanoseconds: 40 * 86_400 * 1_000_000_000)
+        for _ in 0..<2 {
+            let collector = try Collector(store.repository)
+            while try collector.step() {}
+        }
+        return (store, tree)
+    }
+
+    private func levels(_ store: TestStore) throws -> Set<Int> {
+        Set(
+            try store.repository.catalog.read { try $0.packs() }
+                .filter { $0.packClass == .small }.map(\.level))
+    }
+
+    private func storedBytes(_ store: TestStore) throws -> UInt64 {
+        try store.repository.catalog.read { try $0.packUsage() }.values.reduce(0) {
+            $0 + $1.storedBytes
+        }
+    }
+
+    @Test func `records of old packs are compressed anew and stay what they were`() throws {
+        let (cold, tree) = try shrunk(coldAfterDays: 7)
+        let (young, _) = try shrunk(coldAfterDays: 1000)
+        #expect(try levels(cold) == [Recompression.level])
+        #expect(try levels(young) == [0])
+        #expect(try storedBytes(cold) < storedBytes(young))
+        for store in [cold, young] {
+            #expect(try Fetched(store.repository, "team/half").files == tree.files)
+            try store.reopen(closing: false)
+            #expect(try Fetched(store.repository, "team/half").files == tree.files)
+            _ = try store.rebuild()
+            #expect(try Fetched(store.repository, "team/half").files == tree.files)
+        }
     }
 }
