@@ -18,6 +18,8 @@ import Testing
         #expect(try TokenRecord(decoding: Samples.token().encode()) == Samples.token())
         #expect(try UsageReport(decoding: Samples.usage.encode()) == Samples.usage)
         #expect(
+            try UsageReport(decoding: Samples.measuredUsage.encode()) == Samples.measuredUsage)
+        #expect(
             try StoreDescription(decoding: Samples.description().encode()) == Samples.description())
         #expect(
             try PushRequest(decoding: Samples.expiringPush().encode()) == Samples.expiringPush())

@@ -148,15 +148,15 @@ enum Samples {
         return move
     }
 
-    static let usage = {
-        var report = plainUsage
+    static let measuredUsage = {
+        var report = usage
         report.scatter.refs = 1
         report.scatter.ranges = 2
         report.scatter.readBytes = 3
         report.scatter.restoredBytes = 4
         return report
     }()
-    private static let plainUsage = UsageReport(
+    static let usage = UsageReport(
         refs: 1, snapshots: 2, blobs: 3, chunks: 4, packs: 5, storedBytes: 6, rawBytes: 7,
         logicalBytes: 8, freeBytes: 9, rows: [.init(prefix: "team", refs: 1, logicalBytes: 8)])
 
