@@ -109,7 +109,13 @@ package enum Server {
     private static func background(
         _ settings: BackgroundSettings, _ repository: Repository, _ logger: Logger
     ) throws -> BackgroundWork {
-        var duties: [BackgroundWork.Duty] = []
+        // One for good: it remembers what can not be measured.
+        let measuring = Measuring(repository, domain: .standard)
+        var duties = [
+            BackgroundWork.Duty(name: "measuring", pauseSeconds: 1) { _ in
+                try measuring.isDue() ? measuring : nil
+            }
+        ]
         if settings.collectSeconds > 0 {
             duties.append(
                 BackgroundWork.Duty(name: "collection", pauseSeconds: settings.collectSeconds) {

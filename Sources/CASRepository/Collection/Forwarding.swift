@@ -53,7 +53,8 @@ package final class Forwarding: MaintenanceTask {
     private struct State {
         var lastRef: RefName?
         var isListed = false
-        var waiting: [Digest] = []
+        /// With the sequence of the move that named each, the next one last.
+        var waiting: [(sequence: UInt64, snapshot: Digest)] = []
         var seen: Set<Digest> = []
         var current: Current?
         var copies: ArraySlice<ContentWalk.Item> = []
@@ -82,8 +83,8 @@ package final class Forwarding: MaintenanceTask {
                 try walk(&state)
             } else if !state.isListed {
                 try list(&state)
-            } else if let snapshot = state.waiting.popLast() {
-                try begin(snapshot, &state)
+            } else if let next = state.waiting.popLast() {
+                try begin(next.snapshot, &state)
             } else {
                 return false
             }
@@ -97,17 +98,20 @@ package final class Forwarding: MaintenanceTask {
         let after = state.lastRef
         let (page, found) = try repository.catalog.read { reader in
             let page = try reader.refs(prefix: "", after: after, limit: limit, domain: domain)
-            let found = try page.filter { $0.target.kind == .snapshot }.map(\.target.digest).filter
-            {
-                try reader.measure(of: $0, domain: domain).map(policy.isScattered) ?? false
+            let found = try page.filter { entry in
+                try entry.target.kind == .snapshot
+                    && reader.measure(of: entry.target.digest, domain: domain)
+                        .map(policy.isScattered) ?? false
             }
             return (page, found)
         }
         state.lastRef = page.last?.name
-        for snapshot in found where state.seen.insert(snapshot).inserted {
-            state.waiting.append(snapshot)
+        for entry in found where state.seen.insert(entry.target.digest).inserted {
+            state.waiting.append((entry.sequence, entry.target.digest))
         }
         state.isListed = page.count < limit || state.waiting.count >= Forwarding.candidates
+        // The newest comes last: nothing is taken away from it afterwards.
+        if state.isListed { state.waiting.sort { $0.sequence > $1.sequence } }
     }
 
     private func begin(_ snapshot: Digest, _ state: inout State) throws {

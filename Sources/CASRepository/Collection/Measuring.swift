@@ -27,6 +27,15 @@ package final class Measuring: MaintenanceTask {
         state.withLock { $0.progress.phase = "measuring" }
     }
 
+    /// Whether there are snapshots to measure, without those that can not be.
+    package func isDue() throws -> Bool {
+        let failed = state.withLock { $0.failed }
+        guard failed.count < Measuring.failures else { return false }
+        return try repository.catalog.read {
+            try $0.unmeasuredSnapshots(limit: failed.count + 1, domain: domain)
+        }.contains { !failed.contains($0) }
+    }
+
     package var progress: MaintenanceProgress { state.withLock { $0.progress } }
 
     package func step() throws -> Bool {
@@ -86,7 +95,9 @@ struct MeasuringWalk {
         walk = ContentWalk(root: root, domain: domain, limits: limits)
     }
 
-    /// One step; the measure once everything was seen. Throws `dataLoss` where something is missing.
+    /// One step; the measure once everything was seen.
+    ///
+    /// Throws `dataLoss` where something is missing.
     mutating func next(_ repository: Repository) throws -> SnapshotMeasure? {
         let items = try repository.view(domain) { reader in
             let source = try StoredDirectories(repository, reader, domain: domain)
