@@ -174,7 +174,8 @@ package enum StoreLocation {
         }
         try fileSystem.createDirectory(directory)
         let ours = [
-            activeName, packsName, catalogName, lockName, "\(formatName).new", "lost+found",
+            activeName, packsName, catalogName, lockName, "reserve", "\(formatName).new",
+            "lost+found",
         ]
         let foreign = try fileSystem.list(directory).filter { name in
             !ours.contains { name.hasPrefix($0) }

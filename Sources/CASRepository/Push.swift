@@ -39,12 +39,15 @@ extension Repository {
         let session = try session(push, domain)
         try holdLease(session)
         let state = try session.stream(stream, limit: limits.streamsPerPush)
-        let isDue = try state.withState { state in
-            guard sequence > state.lastSequence else { return false }
-            var ingest = try RecordIngest(repository: self, session: session, isTrusted: trusted)
-            let isDue = try ingest.take(records, &state)
-            state.lastSequence = sequence
-            return isDue
+        let isDue = try writing {
+            try state.withState { state in
+                guard sequence > state.lastSequence else { return false }
+                var ingest = try RecordIngest(
+                    repository: self, session: session, isTrusted: trusted)
+                let isDue = try ingest.take(records, &state)
+                state.lastSequence = sequence
+                return isDue
+            }
         }
         if isDue { try commit(session: session, isEvent: false) { _ in } }
     }
@@ -65,10 +68,12 @@ extension Repository {
         let session = try session(request.pushID, domain)
         if records.count > 0 {
             let stream = UploadStream()
-            try stream.withState { state in
-                var ingest = try RecordIngest(
-                    repository: self, session: session, isTrusted: trusted)
-                _ = try ingest.take(records, &state)
+            try writing {
+                try stream.withState { state in
+                    var ingest = try RecordIngest(
+                        repository: self, session: session, isTrusted: trusted)
+                    _ = try ingest.take(records, &state)
+                }
             }
         }
         let response = try commit(session: session, isEvent: true) { [self] context in

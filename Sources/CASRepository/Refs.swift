@@ -101,6 +101,12 @@ extension Repository {
     package func removeRef(
         _ name: RefName, _ precondition: Precondition, _ provenance: Provenance, domain: Domain
     ) throws {
+        try makingRoom { try remove(name, precondition, provenance, domain: domain) }
+    }
+
+    private func remove(
+        _ name: RefName, _ precondition: Precondition, _ provenance: Provenance, domain: Domain
+    ) throws {
         try commit(session: nil, isEvent: true) { [clock] context in
             let transaction = context.transaction
             let present = try transaction.ref(name, domain: domain)

@@ -35,6 +35,10 @@ package final class Repository: Sendable {
     let needsCheckpoint = Atomic(false)
     /// Numbers up to this may be in packs without having been committed.
     let skippedSequence = Mutex<UInt64>(0)
+    /// Space for collection on a full disk.
+    let reserve: SpaceReserve
+    /// Set by a push that found the disk full.
+    let spaceAlarm = Atomic(false)
     /// Whether anything was ever removed for good, so that pushes are looked at.
     let hasPurges = Atomic(false)
     /// Long work that is being done.
@@ -67,6 +71,10 @@ package final class Repository: Sendable {
         files = PackFiles(
             fileSystem: fileSystem, directory: configuration.activeDirectory,
             objects: self.objects)
+        reserve = SpaceReserve(
+            fileSystem: fileSystem,
+            path: FilePaths.parent(configuration.activeDirectory) + "/reserve",
+            bytes: configuration.reserveBytes)
         transfer = PackTransfer(
             catalog: catalog, files: files, objects: self.objects, counters: counters,
             isInBackground: configuration.storesInBackground)

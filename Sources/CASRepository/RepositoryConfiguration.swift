@@ -24,6 +24,8 @@ package struct RepositoryConfiguration: Sendable {
     package var recompressedAfterSeconds: Int64 = 7 * 86_400
     /// Seconds for which a snapshot stays that was fetched by digest.
     package var protectedSeconds: UInt64 = 14 * 86_400
+    /// Bytes that are kept for collection on a full disk, where somebody asks for that.
+    package var reserveBytes: UInt64 = 64 << 20
     /// Says to other processes that this one collects, as long as the result is held; throws
     /// `failedPrecondition` if another one does.
     package var lockForCollection: @Sendable () throws -> (any Sendable)? = { nil }

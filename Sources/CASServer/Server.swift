@@ -118,9 +118,9 @@ package enum Server {
         ]
         if settings.collectSeconds > 0 {
             duties.append(
-                BackgroundWork.Duty(name: "collection", pauseSeconds: settings.collectSeconds) {
-                    try Collector($0)
-                })
+                BackgroundWork.Duty(
+                    name: "collection", pauseSeconds: settings.collectSeconds, makesRoom: true
+                ) { try Collector($0) })
         }
         if settings.scrubSeconds > 0 {
             let pace = ScrubPace(seconds: settings.scrubSeconds) { finding in

@@ -85,7 +85,17 @@ struct CollectionRun {
 
     var catalog: any Catalog { repository.catalog }
 
+    /// One step; where the disk is full, once more with the space that was kept for that.
     mutating func step() throws -> Bool {
+        do {
+            return try advance()
+        } catch let error as CASError where error.code == .resourceExhausted && !isDryRun {
+            guard try repository.reserve.release() else { throw error }
+            return true
+        }
+    }
+
+    private mutating func advance() throws -> Bool {
         switch phase {
         case .retain: try retain()
         case .begin: try begin()
@@ -128,6 +138,7 @@ struct CollectionRun {
         progress.phase = "finding what is kept"
         scan = RootScan(repository, domain: domain)
         if isDryRun { return enter(.roots) }
+        if try repository.reserve.isNeeded { _ = try repository.reserve.release() }
         let now = repository.clock.monotonicNanoseconds()
         let longest = max(repository.limits.pushIdleNanoseconds, Repository.readNanoseconds)
         let oldest =
@@ -201,6 +212,8 @@ struct CollectionRun {
         if !isDryRun {
             // Who takes a lease from now on asked after everything that was condemned.
             _ = try catalog.write { try $0.nextGeneration() }
+            // Only where somebody keeps one, and once there is room again.
+            if repository.reserve.wasReleased { try repository.reserve.build() }
             repository.counters.addCollection()
         }
         enter(.done)

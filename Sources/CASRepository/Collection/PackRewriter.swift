@@ -53,7 +53,6 @@ final class PackRewriter {
             end += 1
         }
         let piece = entries[next..<end]
-        next = end
         let places = try repository.catalog.read {
             try $0.locations(of: piece.map(\.digest), domain: domain)
         }
@@ -69,6 +68,8 @@ final class PackRewriter {
             }
         }
         if !live.isEmpty { try copy(live) }
+        // Only now: a step that failed for lack of space is made again.
+        next = end
         return next < entries.count
     }
 

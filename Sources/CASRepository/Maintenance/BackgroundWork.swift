@@ -29,19 +29,24 @@ package final class BackgroundWork: Sendable {
         package var name: String
         /// Seconds after its end at which it is looked for again.
         package var pauseSeconds: UInt64
+        /// Whether it makes room, so that a full disk makes it due.
+        package var makesRoom: Bool
         /// Makes it.
         package var make: Make
 
         /// A duty from its parts.
         package init(
-            name: String, pauseSeconds: UInt64, make: @escaping Make
+            name: String, pauseSeconds: UInt64, makesRoom: Bool = false, make: @escaping Make
         ) {
+            self.makesRoom = makesRoom
             self.name = name
             self.pauseSeconds = pauseSeconds
             self.make = make
         }
     }
 
+    /// Nanoseconds between two collections that a full disk makes due.
+    private static let alarmNanoseconds: UInt64 = 60 * 1_000_000_000
     private static let lookMilliseconds: UInt64 = 200
     /// Milliseconds between two steps at least, so that others have their turn.
     private static let breathMilliseconds: UInt64 = 1
@@ -77,7 +82,18 @@ package final class BackgroundWork: Sendable {
     private func run() {
         let clock = SystemClock()
         var due = duties.map { clock.monotonicNanoseconds() + $0.pauseSeconds * 1_000_000_000 }
+        do {
+            try repository.keepReserve()
+        } catch {
+            onFailure("the reserve for a full disk", error)
+        }
+        var alarmed = clock.monotonicNanoseconds()
         while !isOver {
+            let now = clock.monotonicNanoseconds()
+            if now - alarmed > BackgroundWork.alarmNanoseconds, repository.takeSpaceAlarm() {
+                alarmed = now
+                for (index, duty) in duties.enumerated() where duty.makesRoom { due[index] = now }
+            }
             for (index, duty) in duties.enumerated()
             where due[index] <= clock.monotonicNanoseconds() {
                 do {

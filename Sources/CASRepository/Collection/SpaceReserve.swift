@@ -1,0 +1,128 @@
+import CASCore
+import CASFileSystem
+import Synchronization
+
+/// A file of zeros on the store's disk, to be given up when the disk is full: collection and the catalog need
+/// some room to make room.
+///
+/// While it is given up no push takes what it left. Any thread may use it.
+final class SpaceReserve: Sendable {
+    private static let pieceBytes = 1 << 20
+    private let fileSystem: any FileSystem
+    private let path: String
+    private let bytes: UInt64
+    private let isReleased = Atomic(false)
+    /// Held by whoever makes or removes the file.
+    private let turn = Mutex(())
+
+    /// A reserve of so many bytes in a file; none while nobody makes it.
+    init(fileSystem: any FileSystem, path: String, bytes: UInt64) {
+        self.fileSystem = fileSystem
+        self.path = path
+        self.bytes = bytes
+    }
+
+    /// Whether it was given up and is not there again.
+    var wasReleased: Bool { isReleased.load(ordering: .acquiring) }
+
+    /// Throws `resourceExhausted` while the space belongs to collection.
+    func admitPush() throws {
+        guard isReleased.load(ordering: .acquiring) else { return }
+        throw CASError(
+            .resourceExhausted, "the store's disk is full, and space is being made",
+            hint: "free some: cas rm what is not needed, cas rule set …, or a larger volume")
+    }
+
+    /// Makes the file where there is room for it and much more; whether it is there.
+    @discardableResult
+    func build() throws -> Bool {
+        try turn.withLock { _ in
+            if try fileSystem.size(path) ?? 0 >= bytes {
+                isReleased.store(false, ordering: .releasing)
+                return true
+            }
+            guard try fileSystem.freeBytes(FilePaths.parent(path)) / 4 >= bytes else {
+                return false
+            }
+            try removeFile()
+            do {
+                try write()
+            } catch {
+                // Half a reserve would only be in the way.
+                try? removeFile()
+                throw error
+            }
+            isReleased.store(false, ordering: .releasing)
+            return true
+        }
+    }
+
+    private func write() throws {
+        let file = try fileSystem.open(path, .create)
+        defer { file.close() }
+        let zeros = [UInt8](repeating: 0, count: SpaceReserve.pieceBytes)
+        var left = bytes
+        while left > 0 {
+            let count = Int(min(left, UInt64(zeros.count)))
+            try zeros.withUnsafeBytes {
+                try file.append(UnsafeRawBufferPointer(rebasing: $0[..<count]))
+            }
+            left -= UInt64(count)
+        }
+        try file.synchronizeData()
+    }
+
+    /// Gives the space up to collection; false if there is none to give.
+    func release() throws -> Bool {
+        try turn.withLock { _ in
+            guard try fileSystem.size(path) != nil else { return false }
+            isReleased.store(true, ordering: .releasing)
+            try removeFile()
+            return true
+        }
+    }
+
+    /// Whether so little is free that a collection needs the reserve.
+    var isNeeded: Bool {
+        get throws { try fileSystem.freeBytes(FilePaths.parent(path)) < bytes / 2 }
+    }
+
+    private func removeFile() throws {
+        do {
+            try fileSystem.remove(path)
+        } catch let error as CASError where error.code == .notFound {
+            // There is none.
+        }
+    }
+}
+
+extension Repository {
+    /// Keeps some space for collection from now on, if there is enough; whether it does.
+    @discardableResult
+    package func keepReserve() throws -> Bool { try reserve.build() }
+
+    /// Whether a push failed for lack of space since somebody asked last.
+    package func takeSpaceAlarm() -> Bool { spaceAlarm.exchange(false, ordering: .relaxed) }
+
+    /// Runs what makes room, a removal for example, on a full disk with the space that was kept for that.
+    func makingRoom<Result>(_ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let error as CASError where error.code == .resourceExhausted {
+            guard try reserve.release() else { throw error }
+            spaceAlarm.store(true, ordering: .relaxed)
+            return try body()
+        }
+    }
+
+    /// Runs what a push writes; a full disk is remembered, so that a collection begins soon.
+    func writing<Result>(_ body: () throws -> Result) throws -> Result {
+        try reserve.admitPush()
+        do {
+            return try body()
+        } catch let error as CASError where error.code == .resourceExhausted {
+            spaceAlarm.store(true, ordering: .relaxed)
+            throw error
+        }
+    }
+}
