@@ -161,13 +161,13 @@ let package = Package(
             [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog",
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ], data: ["catalog-1.sql"]),
+            ], data: ["catalog-1.sql", "catalog-2.sql"]),
         tests(
             "CASRepositoryTests",
             [
                 "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASWire",
                 "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
-            ], data: ["store-1.txt"]),
+            ], data: ["store-1.txt", "store-1-indexed.txt", "store-2.txt"]),
         tests(
             "CASWorkspaceTests",
             [

@@ -218,22 +218,28 @@ import Testing
         try catalog.close()
     }
 
-    /// catalog-1.sql was made by `makes the sample` and `sqlite3 FILE .dump`.
-    @Test func `the committed sample of format 1 stays readable and writable`() throws {
+    /// The files were made by `makes the sample` and `sqlite3 FILE .dump`.
+    @Test(arguments: [1, 2])
+    func `the committed sample of each format stays readable and writable`(_ format: Int) throws {
         let sample = URL(filePath: #filePath).deletingLastPathComponent().appending(
-            path: "catalog-1.sql")
+            path: "catalog-\(format).sql")
         let queue = try DatabaseQueue(path: path)
         let text = try String(contentsOf: sample, encoding: .utf8)
         try queue.writeWithoutTransaction { try $0.execute(sql: text) }
         try queue.close()
         let catalog = try open()
-        try catalog.read { try CatalogSample.check($0) }
+        try catalog.read { reader in
+            try CatalogSample.check(reader)
+            if format >= 2 { try CatalogSample.checkKeeping(reader) }
+        }
         try catalog.write { change in
             #expect(try change.nextSequence() == 4)
-            #expect(try change.insert(pack: Sample.pack(7)) == 3)
+            #expect(try change.insert(pack: Sample.pack(7)) == (format == 1 ? 3 : 4))
             try change.remove(locations: [Sample.digest(1)], domain: .standard)
+            if format == 1 { try CatalogSample.fillKeeping(change) }
         }
         #expect(try catalog.read { try $0.counts(domain: .standard).total.count } == 1)
+        try catalog.read { try CatalogSample.checkKeeping($0) }
         try catalog.close()
     }
 
@@ -242,7 +248,10 @@ import Testing
     func `makes the sample`() throws {
         let target = try #require(ProcessInfo.processInfo.environment["CAS_WRITE_GOLDEN"])
         let catalog = try SQLiteCatalog(path: target + "/catalog.sqlite", create: true)
-        try catalog.write { try CatalogSample.fill($0) }
+        try catalog.write { change in
+            try CatalogSample.fill(change)
+            try CatalogSample.fillKeeping(change)
+        }
         try catalog.close()
     }
 }
