@@ -142,6 +142,21 @@ package final class ServerMetrics: Sendable {
             text += "\(name)_count{door=\"\(door)\"} \(sum)\n"
         }
 
+        private mutating func addKeeping(_ counters: StoreCounters) {
+            counter("cas_collections_total", "Collections finished.", counters.collections)
+            counter(
+                "cas_condemned_blobs_total", "Blobs that nothing kept when a collection looked.",
+                counters.condemnedBlobs)
+            counter("cas_deleted_blobs_total", "Of these, deleted.", counters.deletedBlobs)
+            counter(
+                "cas_freed_bytes_total", "Bytes of packs given back, without what was copied.",
+                counters.freedBytes)
+            counter("cas_moved_records_total", "Records copied forward.", counters.movedRecords)
+            counter(
+                "cas_scrubbed_bytes_total", "Bytes read by the scrub that goes on by itself.",
+                counters.scrubbedBytes)
+        }
+
         private mutating func addObjects(_ repository: Repository) {
             let counters = repository.counters
             let objects = counters.objects
@@ -176,6 +191,7 @@ package final class ServerMetrics: Sendable {
                 "cas_ref_renewals_failed_total", "Times that this failed.",
                 counters.failedRenewals)
             counter("cas_records_quarantined_total", "Damaged records.", counters.quarantined)
+            addKeeping(counters)
             addObjects(repository)
             guard let usage else { return }
             gauge("cas_refs", "Refs.", usage.refs)

@@ -19,6 +19,9 @@ package final class StoreCounters: Sendable {
     private let failedRenewalCount = Atomic<UInt64>(0)
     private let collectionCount = Atomic<UInt64>(0)
     private let deletedBlobCount = Atomic<UInt64>(0)
+    private let condemnedBlobCount = Atomic<UInt64>(0)
+    private let freedByteCount = Atomic<UInt64>(0)
+    private let scrubbedByteCount = Atomic<UInt64>(0)
     private let movedRecordCount = Atomic<UInt64>(0)
     private let failedSkipCount = Atomic<UInt64>(0)
 
@@ -86,11 +89,20 @@ package final class StoreCounters: Sendable {
     package var collections: UInt64 { collectionCount.load(ordering: .relaxed) }
     /// Blobs that nothing kept and that are gone.
     package var deletedBlobs: UInt64 { deletedBlobCount.load(ordering: .relaxed) }
+    /// Blobs that nothing kept when a collection looked; they are deleted once no push knows of them.
+    package var condemnedBlobs: UInt64 { condemnedBlobCount.load(ordering: .relaxed) }
+    /// Bytes of packs that collections gave back, without what they copied.
+    package var freedBytes: UInt64 { freedByteCount.load(ordering: .relaxed) }
+    /// Bytes of packs that were read again to see whether they are sound.
+    package var scrubbedBytes: UInt64 { scrubbedByteCount.load(ordering: .relaxed) }
     /// Records that were copied forward.
     package var movedRecords: UInt64 { movedRecordCount.load(ordering: .relaxed) }
 
     func addCollection() { collectionCount.add(1, ordering: .relaxed) }
     func add(deletedBlobs: UInt64) { deletedBlobCount.add(deletedBlobs, ordering: .relaxed) }
+    func add(condemnedBlobs: UInt64) { condemnedBlobCount.add(condemnedBlobs, ordering: .relaxed) }
+    func add(freedBytes: UInt64) { freedByteCount.add(freedBytes, ordering: .relaxed) }
+    func add(scrubbedBytes: UInt64) { scrubbedByteCount.add(scrubbedBytes, ordering: .relaxed) }
     func add(movedRecords: UInt64) { movedRecordCount.add(movedRecords, ordering: .relaxed) }
     func add(quarantined: UInt64) { quarantinedCount.add(quarantined, ordering: .relaxed) }
 }

@@ -138,11 +138,18 @@ package enum Server {
                 })
         }
         return try BackgroundWork(
-            repository, duties: duties, bytesPerSecond: settings.bytesPerSecond
-        ) { name, error in
-            logger.error(
-                "background work failed", metadata: ["work": "\(name)", "cause": "\(error)"])
-        }
+            repository, duties: duties, bytesPerSecond: settings.bytesPerSecond,
+            onFailure: { name, error in
+                logger.error(
+                    "background work failed", metadata: ["work": "\(name)", "cause": "\(error)"])
+            },
+            onEnd: { name, progress in
+                // The others have their turn every second.
+                guard name == "collection" else { return }
+                var metadata: Logger.Metadata = [:]
+                for figure in progress.figures { metadata[figure.name] = "\(figure.value)" }
+                logger.info("collection", metadata: metadata)
+            })
     }
 
     private static func door(

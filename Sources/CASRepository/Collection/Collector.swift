@@ -28,11 +28,19 @@ package final class Collector: MaintenanceTask {
     /// A collection; with `isDryRun` it only counts what it would do.
     ///
     /// Throws `failedPrecondition` where another process collects in the same store.
-    package init(
+    package convenience init(
         _ repository: Repository, isDryRun: Bool = false, pace: CollectionPace = CollectionPace(),
         domain: Domain = .standard
     ) throws {
         let use = try repository.configuration.lockForCollection()
+        self.init(repository, isDryRun: isDryRun, pace: pace, use: use, domain: domain)
+    }
+
+    /// A collection by who has the right to collect.
+    init(
+        _ repository: Repository, isDryRun: Bool, pace: CollectionPace = CollectionPace(),
+        use: (any Sendable)?, domain: Domain
+    ) {
         run = Mutex(
             CollectionRun(repository, isDryRun: isDryRun, pace: pace, domain: domain, use: use))
     }

@@ -149,6 +149,7 @@ extension CollectionRun {
         guard try compaction?.step() ?? false else {
             progress.add("removedPacks", compaction?.removedPacks ?? 0)
             progress.add("freedBytes", freedBytes)
+            repository.counters.add(freedBytes: freedBytes)
             return enter(.remove)
         }
         progress.movedBytes += 2 * ((compaction?.copiedBytes ?? 0) - before)

@@ -14,11 +14,19 @@ package final class PurgeTask: MaintenanceTask {
 
     /// A purge of what a request names; throws `notFound` where that is not here, `failedPrecondition` while
     /// somebody collects.
-    package init(
+    package convenience init(
         _ repository: Repository, _ request: MaintenanceRequest,
         pace: CollectionPace = CollectionPace(), domain: Domain
     ) throws {
         let use = try repository.configuration.lockForCollection()
+        try self.init(repository, request, pace: pace, use: use, domain: domain)
+    }
+
+    /// A purge by who has the right to collect.
+    init(
+        _ repository: Repository, _ request: MaintenanceRequest,
+        pace: CollectionPace = CollectionPace(), use: (any Sendable)?, domain: Domain
+    ) throws {
         run = Mutex(
             try PurgeRun(repository, request, pace: pace, domain: domain, use: use))
     }
@@ -42,7 +50,8 @@ struct PurgeRun {
     private let use: (any Sendable)?
     /// What is to go whatever keeps it.
     private let targets: Set<Digest>
-    private let search: RootSearch
+    /// Nil where the digest was purged before, and only its bytes are looked for.
+    private let search: RootSearch?
     private let kept: Marking
     private let reached: Marking
     private var scan: RootScan
@@ -64,7 +73,11 @@ struct PurgeRun {
         self.use = use
         let (main, targets) = try PurgeRun.targets(repository, request, domain)
         self.targets = targets
-        search = try RootSearch(repository, main, domain: domain)
+        let isAgain = try repository.catalog.read {
+            try $0.purged([main], domain: domain)[0] != nil
+                && $0.location(of: main, domain: domain) == nil
+        }
+        search = isAgain ? nil : try RootSearch(repository, main, domain: domain)
         kept = Marking(repository, domain: domain, blocked: targets)
         reached = Marking(repository, domain: domain)
         for target in targets.sorted() { reached.add(Marking.Root(digest: target)) }
@@ -91,6 +104,9 @@ struct PurgeRun {
             throw CASError(.invalidArgument, "a purge needs a ref or a digest")
         }
         return try repository.view(domain) { reader in
+            guard try reader.purged([digest], domain: domain)[0] == nil else {
+                return (digest, [digest])
+            }
             let source = try StoredDirectories(repository, reader, domain: domain)
             guard let snapshot = try source.snapshot(digest) else { return (digest, [digest]) }
             return (snapshot.tree.digest, [digest, snapshot.tree.digest])
@@ -118,8 +134,10 @@ struct PurgeRun {
     /// Finds the refs that hold it, for the report, before they do not any more.
     private mutating func lookForHolders() throws {
         progress.phase = "finding what holds it"
-        guard try !search.step() else { return }
-        progress.findings = search.progress.findings
+        if let search {
+            guard try !search.step() else { return }
+            progress.findings = search.progress.findings
+        }
         phase = .begin
     }
 
@@ -193,11 +211,23 @@ struct PurgeRun {
                 progress.add("packsInUse")
                 continue
             }
-            if try repository.entries(of: pack).contains(where: { gone.contains($0.digest) }) {
-                packs.append(pack)
-            }
+            if try holdsPurged(pack) { packs.append(pack) }
         }
         phase = .rewrite
+    }
+
+    /// Whether a pack has bytes that were ever removed for good; an earlier purge may not have got at it.
+    private func holdsPurged(_ pack: PackEntry) throws -> Bool {
+        let digests = try repository.entries(of: pack).map(\.digest)
+        return try repository.catalog.read { reader in
+            for start in stride(from: 0, to: digests.count, by: pace.rows) {
+                let page = Array(digests[start..<min(start + pace.rows, digests.count)])
+                if try reader.purged(page, domain: domain).contains(where: { $0 != nil }) {
+                    return true
+                }
+            }
+            return false
+        }
     }
 
     private mutating func rewrite() throws {

@@ -64,6 +64,7 @@ extension CollectionRun {
             }
             guard isTaken else { return }
             progress.add("condemned", UInt64(new.count))
+            repository.counters.add(condemnedBlobs: UInt64(new.count))
         }
         cursor = last.digest
     }

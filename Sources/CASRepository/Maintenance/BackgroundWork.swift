@@ -54,14 +54,17 @@ package final class BackgroundWork: Sendable {
     private let duties: [Duty]
     private let bytesPerSecond: UInt64
     private let onFailure: @Sendable (String, any Error) -> Void
+    private let onEnd: @Sendable (String, MaintenanceProgress) -> Void
     private let isStopped = Atomic(false)
     private let thread = Mutex<WorkerThread?>(nil)
 
-    /// Starts the thread.
+    /// Starts the thread; `onEnd` hears what work did that came to its end.
     package init(
         _ repository: Repository, duties: [Duty], bytesPerSecond: UInt64,
-        onFailure: @escaping @Sendable (String, any Error) -> Void
+        onFailure: @escaping @Sendable (String, any Error) -> Void,
+        onEnd: @escaping @Sendable (String, MaintenanceProgress) -> Void = { _, _ in }
     ) throws {
+        self.onEnd = onEnd
         self.repository = repository
         self.duties = duties
         self.bytesPerSecond = max(1, bytesPerSecond)
@@ -97,7 +100,10 @@ package final class BackgroundWork: Sendable {
             for (index, duty) in duties.enumerated()
             where due[index] <= clock.monotonicNanoseconds() {
                 do {
-                    if let task = try duty.make(repository) { try work(on: task) }
+                    if let task = try duty.make(repository) {
+                        try work(on: task)
+                        if !isOver { onEnd(duty.name, task.progress) }
+                    }
                 } catch {
                     onFailure(duty.name, error)
                 }

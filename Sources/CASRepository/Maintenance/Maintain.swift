@@ -20,11 +20,11 @@ extension Repository {
     ) throws -> any MaintenanceTask {
         switch request.kind {
         case .collect:
-            return try whenNobodyCollects {
-                try Collector(self, isDryRun: request.isDryRun, domain: domain)
-            }
+            let use = try useOnceNobodyCollects()
+            return Collector(self, isDryRun: request.isDryRun, use: use, domain: domain)
         case .purge:
-            return try whenNobodyCollects { try PurgeTask(self, request, domain: domain) }
+            let use = try useOnceNobodyCollects()
+            return try PurgeTask(self, request, use: use, domain: domain)
         case .why: return try RootSearch(self, try subject(request, domain), domain: domain)
         case .scrub: return scrub(isReport: request.isReport, domain: domain)
         }
@@ -39,15 +39,18 @@ extension Repository {
         return digest
     }
 
-    /// Makes work that only one may do at a time, once the others are done.
-    private func whenNobodyCollects<Task>(_ make: () throws -> Task) throws -> Task {
+    /// The right to do work that only one may do at a time, once the others are done.
+    ///
+    /// Waits only for that: what the work itself fails with is told at once.
+    private func useOnceNobodyCollects() throws -> (any Sendable)? {
         let end = clock.monotonicNanoseconds() + Repository.collectionPatience
         while true {
             do {
-                return try make()
+                return try configuration.lockForCollection()
             } catch let error as CASError
                 where error.code == .failedPrecondition && clock.monotonicNanoseconds() < end
             {
+                guard !maintenance.isClosed else { throw error }
                 Sleep.milliseconds(100)
             }
         }

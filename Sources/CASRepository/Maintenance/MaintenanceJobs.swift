@@ -44,6 +44,9 @@ package final class MaintenanceJobs: Sendable {
     /// Whether somebody waits for work to be done, so that background work should not pause.
     package var isUrgent: Bool { urgent.load(ordering: .relaxed) > 0 }
 
+    /// Whether the store is being closed, so that nobody should wait for anything.
+    var isClosed: Bool { state.withLock { $0.isClosed } }
+
     /// Starts work under a name unless it was started before; what is known of it.
     ///
     /// `make` runs on the work's own thread. Throws `unavailable` when too much is being done.

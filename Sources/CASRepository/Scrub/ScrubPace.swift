@@ -66,8 +66,11 @@ package final class ScrubPace: Sendable {
 
         func step() throws -> Bool {
             let known = task.progress.findings.count
+            let before = task.progress.movedBytes
             do {
                 let goesOn = try task.step()
+                let read = task.progress.movedBytes - min(before, task.progress.movedBytes)
+                repository.counters.add(scrubbedBytes: read)
                 for finding in task.progress.findings.dropFirst(known) { pace.onFinding(finding) }
                 if !goesOn { pace.forget() }
                 return goesOn && !pace.isAhead(task, repository)

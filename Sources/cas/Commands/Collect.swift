@@ -48,17 +48,22 @@ struct CollectCommand: ParsableCommand {
         if removed > 0 {
             Console.note("\(isDryRun ? "would remove" : "removed") \(counted(removed, "ref"))")
         }
-        let condemned = counted(state["condemned"] ?? 0, "blob")
+        let condemned = state["condemned"] ?? 0
+        let deleted = state["deleted"] ?? 0
+        let bytes = ByteCount.text(state["freedBytes"] ?? 0)
         if isDryRun {
             Console.note(
-                "nothing keeps \(condemned); \(ByteCount.text(state["freedBytes"] ?? 0)) could be freed"
-            )
+                "nothing keeps \(counted(condemned, "blob")); \(bytes) could be freed")
             return keep(state)
         }
         Console.note(
-            "condemned \(condemned), deleted \(grouped(state["deleted"] ?? 0)), "
-                + "freed \(ByteCount.text(state["freedBytes"] ?? 0)) in "
+            "deleted \(counted(deleted, "blob")), freed \(bytes) in "
                 + counted(state["removedPacks"] ?? 0, "pack"))
+        if condemned > deleted {
+            Console.note(
+                "a later collection deletes \(counted(condemned - deleted, "blob")): "
+                    + "pushes in progress may count on them")
+        }
         keep(state)
         if let incomplete = state["incomplete"], incomplete > 0 {
             Console.note(
@@ -74,7 +79,7 @@ extension CollectCommand {
         let history = state["keptByHistory"] ?? 0
         if history > 0 {
             Console.note(
-                "kept: what refs named before \(counted(history, "move")) "
+                "kept: what refs named before, \(counted(history, "earlier state")) "
                     + "(30 days, or cas rule set PATTERN --history)")
         }
         let fetches = state["keptByFetch"] ?? 0

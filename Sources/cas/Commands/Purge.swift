@@ -66,7 +66,7 @@ struct PurgeCommand: ParsableCommand {
         if let packs = state["packsInUse"], packs > 0 {
             Console.note(
                 "not looked at: \(counted(packs, "pack")) that another process writes to; "
-                    + "once it has ended, purge again")
+                    + "once it has ended, purge the digest again")
         }
     }
 }

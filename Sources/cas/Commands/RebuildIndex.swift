@@ -8,7 +8,7 @@ struct RebuildIndexCommand: ParsableCommand {
         commandName: "rebuild-index",
         abstract: "Make a store's index anew from its packs.",
         discussion: """
-            For a store whose index is damaged or lost. Refs, history, tokens and revocations come back \
+            For a store whose index is damaged or lost. Refs, history, tokens, rules and pins come back \
             from the packs; the old index stays beside the new one. No server may have the store open.
 
             EXAMPLES:

@@ -9,7 +9,8 @@ struct RemoveCommand: ParsableCommand {
         commandName: "rm",
         abstract: "Remove a ref.",
         discussion: """
-            The ref's history and its snapshots stay; 'cas tag NAME@sha256:… NAME' brings it back.
+            What it named stays for 30 days, or as 'cas rule set PATTERN --history' says, and \
+            'cas tag NAME@sha256:… NAME' brings it back. Then a collection frees the space.
 
             EXAMPLES:
               cas rm team/project:old
