@@ -3,8 +3,9 @@ import os, random, shutil, statistics, subprocess, tempfile, threading, time
 from . import rig
 
 PUSHES = 8
-VICTIMS = 12
-FILES = 600
+TURNS = 3
+VICTIMS = 44
+FILES = 300
 
 
 def fill(path, seed, files=FILES):
@@ -16,35 +17,36 @@ def fill(path, seed, files=FILES):
         with open(f"{path}/part{number // 50}/module{number}.py", "wb") as file:
             file.write(dice.randbytes(dice.randrange(1000, 20_000)).hex().encode())
     with open(f"{path}/weights.bin", "wb") as file:
-        file.write(dice.randbytes(24 << 20))
+        file.write(dice.randbytes(8 << 20))
 
 
 class Pushes:
-    """Eight pushes of new content at once, by processes of their own; how long each took."""
+    """Eight who push at once, each some times one after the other and always new content; how long each push took."""
 
     def __init__(self, work, server, name):
-        self.started, self.seconds = [], []
-        self.sources = [f"{work}/sources/{name}-{number}" for number in range(PUSHES)]
+        self.seconds, self.failures = [], []
         self.work, self.server, self.name = work, server, name
 
     def run(self):
-        begin = time.monotonic()
-        for number, source in enumerate(self.sources):
-            settings = rig.environment(f"{self.work}/user{number}", CAS_SERVER=self.server.address)
-            command = [rig.CAS, "push", source, "--to", f"bench/kept:{self.name}-{number}", "--large"]
-            self.started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=settings))
-        waiting = [threading.Thread(target=self.wait, args=(process, begin)) for process in self.started]
+        waiting = [threading.Thread(target=self.push, args=(number,)) for number in range(PUSHES)]
         for thread in waiting:
             thread.start()
         for thread in waiting:
             thread.join()
+        if self.failures:
+            raise SystemExit(f"error: a push failed:\n{self.failures[0]}")
         return self
 
-    def wait(self, process, begin):
-        message = process.stderr.read()
-        if process.wait():
-            raise SystemExit(f"error: a push failed:\n{message.decode(errors='replace')}")
-        self.seconds.append(time.monotonic() - begin)
+    def push(self, number):
+        settings = rig.environment(f"{self.work}/user{number}", CAS_SERVER=self.server.address)
+        for turn in range(TURNS):
+            name = f"{self.name}-{number}-{turn}"
+            begin = time.monotonic()
+            process = subprocess.run([rig.CAS, "push", f"{self.work}/sources/{name}", "--to", f"bench/kept:{name}", "--large"],
+                                     stdin=subprocess.DEVNULL, capture_output=True, text=True, env=settings)
+            self.seconds.append(time.monotonic() - begin)
+            if process.returncode:
+                self.failures.append(process.stderr)
 
 
 def used(work):
@@ -57,42 +59,44 @@ def measure(work, rounds=3):
     settings = rig.environment(work, CAS_SERVER=server.address)
     # What a ref named before stays for 30 days unless a rule says otherwise; here it goes with the ref.
     rig.Run([rig.CAS, "rule", "set", "bench/**", "--history", "0s"], env=settings)
-    for index in range(rounds):
-        for name in (f"quiet{index}", f"busy{index}"):
-            for number in range(PUSHES):
-                fill(f"{work}/sources/{name}-{number}", hash((name, number)) & 0xFFFF_FFFF)
+    names = {index: [f"{kind}{index}-{number}-{turn}" for kind in ("quiet", "busy") for number in range(PUSHES) for turn in range(TURNS)] for index in range(rounds)}
+    for index, sources in names.items():
+        for place, name in enumerate(sources):
+            fill(f"{work}/sources/{name}", index * 1000 + place)
     quiet, busy, freed = [], [], []
     for index in range(rounds):
         for number in range(VICTIMS):
-            source = f"{work}/victim"
-            fill(source, 10**6 + index * 100 + number)
-            rig.Run([rig.CAS, "push", source, "--to", f"bench/gone:{number}", "--large"], env=settings)
-            shutil.rmtree(source)
+            source = f"{work}/victim{index}-{number}"
+            fill(source, 10**6 + index * 1000 + number)
+            rig.Run([rig.CAS, "push", source, "--to", f"bench/gone:{number}", "--large"], settled=False, env=settings)
         start = used(work)
+        subprocess.run(["sync"], check=True)
         quiet += Pushes(work, server, f"quiet{index}").run().seconds
         for number in range(VICTIMS):
-            rig.Run([rig.CAS, "rm", f"bench/gone:{number}"], env=settings)
-        time.sleep(2)  # Sealed packs are on their way to their place.
+            rig.Run([rig.CAS, "rm", f"bench/gone:{number}"], settled=False, env=settings)
+        subprocess.run(["sync"], check=True)
         before, begin = used(work), time.monotonic()
-        collection = subprocess.Popen([rig.CAS, "gc"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=settings)
-        pushes = Pushes(work, server, f"busy{index}").run()
-        still = collection.poll() is None
-        output = collection.communicate()[0].decode(errors="replace")
-        seconds = time.monotonic() - begin
-        if collection.returncode:
-            raise SystemExit(f"error: cas gc failed:\n{output}")
+        pushes = Pushes(work, server, f"busy{index}")
+        pushing = threading.Thread(target=pushes.run)
+        pushing.start()
+        # One collection after the other as long as somebody pushes: what a push may rely on is left to a later one.
+        collections = 0
+        while pushing.is_alive():
+            rig.Run([rig.CAS, "gc"], settled=False, env=settings)
+            collections += 1
+        pushing.join()
+        seconds, during = time.monotonic() - begin, used(work)
+        if pushes.failures:
+            raise SystemExit(f"error: a push failed:\n{pushes.failures[0]}")
         busy += pushes.seconds
-        # Once more when nobody pushes: packs that were on their way to their place, and what a push could have relied on.
-        rig.Run([rig.CAS, "gc"], env=settings)
-        after = used(work)
         added = before - start
-        freed.append((before + added - after) / before)
-        rig.say(f"# round {index + 1}: collection {seconds:.1f} s ({'it outlasted' if still else 'outlasted by'} the pushes, {max(pushes.seconds):.1f} s); "
-                f"store {before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after, of which the pushes brought about {added / 1e6:.0f} MB")
+        freed.append((before + added - during) / before)
+        rig.Run([rig.CAS, "gc"], env=settings)
+        rig.say(f"# round {index + 1}: {collections} collections in the {seconds:.1f} s of the pushes; store {before / 1e6:.0f} MB before, {during / 1e6:.0f} MB at their end, "
+                f"of which they brought about {added / 1e6:.0f} MB; {used(work) / 1e6:.0f} MB after one collection more")
         # The next round begins with an empty store.
-        for name in (f"quiet{index}", f"busy{index}"):
-            for number in range(PUSHES):
-                rig.Run([rig.CAS, "rm", f"bench/kept:{name}-{number}"], env=settings)
+        for name in names[index]:
+            rig.Run([rig.CAS, "rm", f"bench/kept:{name}"], settled=False, env=settings)
         rig.Run([rig.CAS, "gc"], env=settings)
     rig.row("8 pushes without collection: median, slowest", statistics.median(quiet), "s", None, f"slowest {max(quiet):.2f} s")
     rig.row("8 pushes during collection: median, slowest", statistics.median(busy), "s", None, f"slowest {max(busy):.2f} s")
