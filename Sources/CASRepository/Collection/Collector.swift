@@ -98,7 +98,20 @@ struct CollectionRun {
         do {
             return try advance()
         } catch let error as CASError where error.code == .resourceExhausted && !isDryRun {
-            guard try repository.reserve.release() else { throw error }
+            if try repository.reserve.release() { return true }
+            if phase == .gather {
+                // A better order can wait until there is room.
+                enter(.pack)
+                return true
+            }
+            guard phase == .pack, compaction != nil else { throw error }
+            // What needed no room is done: packs in which nothing is alive go all the same.
+            progress.findings.append(
+                .init(
+                    "full",
+                    text: "there is no room to pack the rest: "
+                        + "make some on the disk, then collect again"))
+            endPacking()
             return true
         }
     }

@@ -146,13 +146,16 @@ extension CollectionRun {
             return
         }
         let before = compaction?.copiedBytes ?? 0
-        guard try compaction?.step() ?? false else {
-            progress.add("removedPacks", compaction?.removedPacks ?? 0)
-            progress.add("freedBytes", freedBytes)
-            repository.counters.add(freedBytes: freedBytes)
-            return enter(.remove)
-        }
+        guard try compaction?.step() ?? false else { return endPacking() }
         progress.movedBytes += 2 * ((compaction?.copiedBytes ?? 0) - before)
+    }
+
+    /// Says what packing achieved, and goes on.
+    mutating func endPacking() {
+        progress.add("removedPacks", compaction?.removedPacks ?? 0)
+        progress.add("freedBytes", freedBytes)
+        repository.counters.add(freedBytes: freedBytes)
+        enter(.remove)
     }
 
     /// Bytes of removed packs without those that were copied.

@@ -206,6 +206,8 @@ struct PurgeRun {
         try repository.commit(session: nil, isEvent: false) { _ in }
         try repository.storeSealedPacks()
         for pack in try repository.catalog.read({ try $0.packs() }) {
+            // A new one has nothing in it yet.
+            guard pack.committedBytes > UInt64(PackHeader.byteCount) else { continue }
             guard pack.isSealed, pack.isStored else {
                 // The pack of another process that is writing now.
                 progress.add("packsInUse")
