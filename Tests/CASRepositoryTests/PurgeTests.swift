@@ -133,6 +133,72 @@ import Testing
         try kept.expectWhole(in: store.repository, "team/kept")
     }
 
+    @Test func `a purge that was interrupted is finished by another one`() throws {
+        let store = try TestStore(.disk)
+        try store.repository.push(try tree(9, withSecret: true), to: "team/leak")
+        try store.reopen()
+        let request = MaintenanceRequest(kind: .purge, digest: Digest.of(secret), reason: "a key")
+        let task = try PurgeTask(store.repository, request, domain: .standard)
+        while task.progress.phase != "rewriting packs", try task.step() {}
+        #expect(try isAnywhere(secret, store))
+        try store.reopen()
+        try run(store, request)
+        #expect(try !isAnywhere(secret, store))
+    }
+
+    @Test func `a push that ends while a purge does keeps what it has`() throws {
+        let store = try TestStore(.memory)
+        try store.repository.push(try tree(10, withSecret: true), to: "team/gone")
+        let request = MaintenanceRequest(
+            kind: .purge, ref: try RefName("team/gone"), reason: "licence")
+        let other = try tree(11, withSecret: true)
+        let task = try PurgeTask(store.repository, request, domain: .standard)
+        var isPushed = false
+        while try task.step() {
+            guard task.progress.phase == "removing it", !isPushed else { continue }
+            isPushed = true
+            try store.repository.push(other, to: "team/new")
+        }
+        #expect(isPushed)
+        try other.expectWhole(in: store.repository, "team/new")
+    }
+
+    @Test func `empty files and directories can be pushed after a purge of some`() throws {
+        let store = try TestStore(.memory)
+        var folder = SampleFolder()
+        folder.files["plain"] = SampleFolder.File(content: secret)
+        folder.files["empty"] = SampleFolder.File(content: [])
+        folder.folders["nothing"] = SampleFolder()
+        try store.repository.push(try SampleTree(folder), to: "team/gone")
+        try run(
+            store,
+            MaintenanceRequest(kind: .purge, ref: try RefName("team/gone"), reason: "licence"))
+        folder.files["plain"] = SampleFolder.File(content: [1])
+        folder.folders["nothing"]?.modified = Timestamp(seconds: 1_500_000_001)
+        let tree = try SampleTree(folder)
+        try store.repository.push(tree, to: "team/new")
+        try tree.expectWhole(in: store.repository, "team/new")
+        #expect(
+            try code {
+                try run(
+                    store, MaintenanceRequest(kind: .purge, digest: .empty, reason: "nothing"))
+            } == .invalidArgument)
+    }
+
+    @Test func `another process refuses what was purged since it opened the store`() throws {
+        let store = try TestStore(.memory)
+        try store.repository.push(try tree(12, withSecret: true), to: "team/leak")
+        let first = store.repository
+        try store.openBeside()
+        try run(
+            store,
+            MaintenanceRequest(kind: .purge, digest: Digest.of(secret), reason: "a key"))
+        #expect(
+            try code {
+                _ = try first.missing([Digest.of(secret)], push: .random(), domain: .standard)
+            } == .failedPrecondition)
+    }
+
     @Test func `what keeps a blob is found, with its path`() throws {
         let store = try TestStore(.memory)
         try store.repository.push(try tree(6, withSecret: true), to: "team/a")

@@ -39,7 +39,7 @@ package final class PurgeTask: MaintenanceTask {
 /// The state of a purge between two steps.
 struct PurgeRun {
     private enum Phase {
-        case search, begin, roots, mark, reach, purge, packs, rewrite, remove, done
+        case search, begin, roots, mark, reach, purge, settle, packs, look, rewrite, remove, done
     }
 
     private let repository: Repository
@@ -50,14 +50,22 @@ struct PurgeRun {
     private let use: (any Sendable)?
     /// What is to go whatever keeps it.
     private let targets: Set<Digest>
-    /// Nil where the digest was purged before, and only its bytes are looked for.
+    /// The target by which it is named.
+    private let main: Digest
+    /// What holds it; nil where it was removed before, and only bytes may be left.
     private let search: RootSearch?
     private let kept: Marking
     private let reached: Marking
     private var scan: RootScan
     private var phase = Phase.search
     private var cursor: Digest?
-    private var gone: Set<Digest> = []
+    /// Where to go on once everything is marked that is kept.
+    private var resumed = Phase.reach
+    /// What is to go, and the bytes of its records.
+    private var gone: [Digest: UInt64] = [:]
+    /// Everything that was ever removed for good: an earlier purge may have been interrupted.
+    private var tombstones: Set<Digest> = []
+    private var unseen: [PackEntry] = []
     private var packs: [PackEntry] = []
     private var rewriter: PackRewriter?
     var progress = MaintenanceProgress()
@@ -71,13 +79,11 @@ struct PurgeRun {
         self.pace = pace
         self.domain = domain
         self.use = use
-        let (main, targets) = try PurgeRun.targets(repository, request, domain)
+        let (main, targets, isRepeated) = try PurgeRun.targets(repository, request, domain)
+        self.main = main
         self.targets = targets
-        let isAgain = try repository.catalog.read {
-            try $0.purged([main], domain: domain)[0] != nil
-                && $0.location(of: main, domain: domain) == nil
-        }
-        search = isAgain ? nil : try RootSearch(repository, main, domain: domain)
+        search = isRepeated ? nil : try RootSearch(repository, main, domain: domain)
+        if isRepeated { phase = request.isDryRun ? .done : .packs }
         kept = Marking(repository, domain: domain, blocked: targets)
         reached = Marking(repository, domain: domain)
         for target in targets.sorted() { reached.add(Marking.Root(digest: target)) }
@@ -87,10 +93,11 @@ struct PurgeRun {
         }
     }
 
-    /// What a request names: the digest to look for, and all that is to go with it.
+    /// What a request names: the digest to look for, all that is to go with it, and whether it was removed
+    /// before.
     private static func targets(
         _ repository: Repository, _ request: MaintenanceRequest, _ domain: Domain
-    ) throws -> (Digest, Set<Digest>) {
+    ) throws -> (Digest, Set<Digest>, Bool) {
         guard !request.reason.isEmpty else {
             throw CASError(
                 .invalidArgument, "a purge needs a reason",
@@ -98,18 +105,26 @@ struct PurgeRun {
         }
         if let ref = request.ref {
             let found = try repository.resolve(.ref(ref), domain: domain)
-            return (found.tree, [found.snapshot, found.tree])
+            return (found.tree, [found.snapshot, found.tree], false)
         }
         guard let digest = request.digest else {
             throw CASError(.invalidArgument, "a purge needs a ref or a digest")
         }
+        guard digest != .empty else {
+            throw CASError(
+                .invalidArgument, "no bytes can not be removed: every empty file has them")
+        }
         return try repository.view(domain) { reader in
-            guard try reader.purged([digest], domain: domain)[0] == nil else {
-                return (digest, [digest])
+            if try reader.location(of: digest, domain: domain) == nil,
+                try reader.purged([digest], domain: domain)[0] != nil
+            {
+                return (digest, [digest], true)
             }
             let source = try StoredDirectories(repository, reader, domain: domain)
-            guard let snapshot = try source.snapshot(digest) else { return (digest, [digest]) }
-            return (snapshot.tree.digest, [digest, snapshot.tree.digest])
+            guard let snapshot = try source.snapshot(digest) else {
+                return (digest, [digest], false)
+            }
+            return (snapshot.tree.digest, [digest, snapshot.tree.digest], false)
         }
     }
 
@@ -118,10 +133,12 @@ struct PurgeRun {
         case .search: try lookForHolders()
         case .begin: try begin()
         case .roots: try roots()
-        case .mark: if try !kept.step(directories: pace.directories) { phase = .reach }
+        case .mark: if try !kept.step(directories: pace.directories) { phase = resumed }
         case .reach: if try !reached.step(directories: pace.directories) { phase = .purge }
         case .purge: try purge()
-        case .packs: try choosePacks()
+        case .settle: try settle()
+        case .packs: try findPacks()
+        case .look: try lookAtPack()
         case .rewrite: try rewrite()
         case .remove:
             let limit = 16
@@ -134,10 +151,8 @@ struct PurgeRun {
     /// Finds the refs that hold it, for the report, before they do not any more.
     private mutating func lookForHolders() throws {
         progress.phase = "finding what holds it"
-        if let search {
-            guard try !search.step() else { return }
-            progress.findings = search.progress.findings
-        }
+        guard try !(search?.step() ?? false) else { return }
+        progress.findings = search?.progress.findings ?? []
         phase = .begin
     }
 
@@ -159,76 +174,96 @@ struct PurgeRun {
         for root in found { kept.add(root) }
     }
 
-    /// Collects what only the targets reach, page by page, and then takes all of it in one transaction.
+    /// Collects what only the targets reach, page by page.
     private mutating func purge() throws {
         progress.phase = "removing it"
         let page = try repository.catalog.read {
             try $0.locations(after: cursor, limit: pace.rows, domain: domain)
         }
-        guard let last = page.last else { return try commit() }
-        for (digest, location) in page
-        where targets.contains(digest) || reached.contains(digest) && !kept.contains(digest) {
-            if gone.insert(digest).inserted {
-                progress.add("purged")
-                progress.add("purgedBytes", location.recordBytes)
+        guard let last = page.last else {
+            phase = .settle
+            return
+        }
+        for (digest, location) in page where digest != .empty {
+            if targets.contains(digest) || reached.contains(digest) && !kept.contains(digest) {
+                gone[digest] = location.recordBytes
             }
         }
         cursor = last.digest
     }
 
-    private mutating func commit() throws {
+    /// Takes all of it in one transaction, in which nothing is kept that was not looked at.
+    private mutating func settle() throws {
+        gone = gone.filter { targets.contains($0.key) || !kept.contains($0.key) }
+        for (name, sum) in [
+            ("purged", UInt64(gone.count)), ("purgedBytes", gone.values.reduce(0, +)),
+        ] {
+            progress.reset(name)
+            progress.add(name, sum)
+        }
+        if let root = kept.incomplete.first, gone.count > targets.count, isTree {
+            throw CASError(
+                .failedPrecondition,
+                "a directory of '\(root.name.isEmpty ? root.digest.description : root.name)' is "
+                    + "missing, so that nobody knows what it has in common with this",
+                hint: "push it again, repair it or remove it first", digest: root.digest)
+        }
         guard !request.isDryRun else {
             phase = .done
             return
         }
-        // What a push made reachable meanwhile is kept too; the pages are looked at again.
-        let found = try repository.catalog.write { [pace, domain] transaction in
-            try transaction.takeBarrier(limit: pace.rows, domain: domain)
-        }
-        guard found.isEmpty else {
-            for digest in found { kept.add(Marking.Root(digest: digest)) }
-            gone = []
-            cursor = nil
-            for name in ["purged", "purgedBytes"] { progress.reset(name) }
+        let outcome = try repository.record(
+            purge: gone.keys.sorted(), targets: targets, request, limit: pace.rows, domain: domain)
+        guard outcome.found.isEmpty else {
+            // What a push made reachable meanwhile is kept too.
+            for digest in outcome.found { kept.add(Marking.Root(digest: digest)) }
+            resumed = .settle
             phase = .mark
             return
         }
-        let removed = try repository.record(
-            purge: gone.sorted(), targets: targets, request, domain: domain)
-        progress.add("removedRefs", UInt64(removed))
+        progress.add("removedRefs", UInt64(outcome.removedRefs))
         phase = .packs
     }
 
-    /// Finds the packs with its bytes, also where another record of the same digest counts.
-    private mutating func choosePacks() throws {
+    /// Whether what was named is a snapshot or a tree.
+    private var isTree: Bool { request.ref != nil || targets.count > 1 || reachesMore }
+
+    /// Whether the one target is a directory.
+    private var reachesMore: Bool { reached.hasWalked(main) }
+
+    /// Finds the packs that may have bytes of it.
+    private mutating func findPacks() throws {
         progress.phase = "rewriting packs"
         try repository.writer.seal { _ in true }
         try repository.commit(session: nil, isEvent: false) { _ in }
         try repository.storeSealedPacks()
-        for pack in try repository.catalog.read({ try $0.packs() }) {
-            // A new one has nothing in it yet.
-            guard pack.committedBytes > UInt64(PackHeader.byteCount) else { continue }
-            guard pack.isSealed, pack.isStored else {
-                // The pack of another process that is writing now.
-                progress.add("packsInUse")
-                continue
+        var last: Digest?
+        repeat {
+            let page = try repository.catalog.read {
+                try $0.purges(after: last, limit: pace.rows, domain: domain)
             }
-            if try holdsPurged(pack) { packs.append(pack) }
-        }
-        phase = .rewrite
+            tombstones.formUnion(page.map(\.digest))
+            last = page.last?.digest
+        } while last != nil
+        unseen = try repository.catalog.read { try $0.packs() }
+        phase = .look
     }
 
-    /// Whether a pack has bytes that were ever removed for good; an earlier purge may not have got at it.
-    private func holdsPurged(_ pack: PackEntry) throws -> Bool {
-        let digests = try repository.entries(of: pack).map(\.digest)
-        return try repository.catalog.read { reader in
-            for start in stride(from: 0, to: digests.count, by: pace.rows) {
-                let page = Array(digests[start..<min(start + pace.rows, digests.count)])
-                if try reader.purged(page, domain: domain).contains(where: { $0 != nil }) {
-                    return true
-                }
-            }
-            return false
+    /// Looks whether a pack has bytes of it, also where another record of the same digest counts.
+    private mutating func lookAtPack() throws {
+        guard let pack = unseen.popLast() else {
+            phase = .rewrite
+            return
+        }
+        // A new one has nothing in it yet.
+        guard pack.committedBytes > UInt64(PackHeader.byteCount) else { return }
+        guard pack.isSealed, pack.isStored else {
+            // The pack of another process that is writing now.
+            progress.add("packsInUse")
+            return
+        }
+        if try repository.entries(of: pack).contains(where: { tombstones.contains($0.digest) }) {
+            packs.append(pack)
         }
     }
 
@@ -241,67 +276,21 @@ struct PurgeRun {
             self.rewriter = try PackRewriter(repository, next, pace: pace, domain: domain)
             return
         }
-        if try rewriter.step() { return }
+        do {
+            if try rewriter.step() { return }
+        } catch is DamagedEvent {
+            // Recorded state is repeated elsewhere, so that all events of this pack can go.
+            try repository.makeCheckpoint(domain: domain)
+            self.rewriter = try PackRewriter(
+                repository, rewriter.pack, pace: pace, domain: domain)
+            return
+        }
         self.rewriter = nil
         guard try repository.removeEmptyPack(rewriter.pack) else {
             throw CASError(
                 .unavailable, "a pack with bytes of it is still in use",
-                hint: "they are refused to readers; purge once more to have them deleted")
+                hint: "they are refused to readers; to have them deleted: cas purge \(main)")
         }
         progress.add("rewrittenPacks")
-    }
-}
-
-extension Repository {
-    /// Refuses digests from now on, takes them out of use and removes the refs that name them, durably; how
-    /// many refs that were.
-    func record(
-        purge digests: [Digest], targets: Set<Digest>, _ request: MaintenanceRequest, domain: Domain
-    ) throws -> Int {
-        let provenance = Provenance(
-            message: "purged: \(request.reason)", time: clock.now(), subject: request.subject)
-        hasPurges.store(true, ordering: .releasing)
-        let count = try commit(session: nil, isEvent: true) { [clock] context in
-            let transaction = context.transaction
-            var refs: [RefEntry] = []
-            for target in targets { refs += try transaction.refs(holding: target, domain: domain) }
-            let named = Dictionary(refs.map { ($0.name, $0) }) { first, _ in first }
-            for entry in named.values.sorted(by: { $0.name < $1.name }) {
-                var move = HistoryEntry(
-                    sequence: try transaction.nextSequence(), name: entry.name,
-                    previous: entry.target, target: nil, provenance: provenance, pushID: nil)
-                move.recorded = clock.now()
-                try transaction.move(move, nil, domain: domain)
-                context.record(.refMoved(move, nil, domain))
-            }
-            for start in stride(from: 0, to: digests.count, by: PurgeRecord.maximumDigests) {
-                let end = min(start + PurgeRecord.maximumDigests, digests.count)
-                let part = Array(digests[start..<end])
-                try transaction.insert(purged: part, reason: request.reason, domain: domain)
-                try transaction.remove(locations: part, domain: domain)
-                try transaction.remove(chunkLists: part, domain: domain)
-                try transaction.revive(part, domain: domain)
-                context.record(
-                    .purged(
-                        PurgeRecord(
-                            digests: part, reason: request.reason, provenance: provenance,
-                            domain: domain), sequence: try transaction.nextSequence()))
-            }
-            // What held it is not whole any more, wherever it is.
-            try transaction.forgetCompleteness(domain: domain)
-            return named.count
-        }
-        plans.removeAll()
-        try catalog.erase()
-        return count
-    }
-
-    /// Throws for digests that were removed for good.
-    func refusePurged(_ digests: [Digest], domain: Domain) throws {
-        guard hasPurges.load(ordering: .acquiring), !digests.isEmpty else { return }
-        let reasons = try catalog.read { try $0.purged(digests, domain: domain) }
-        for case (let digest, .some(let reason)) in zip(digests, reasons) {
-            throw Repository.wasPurged(digest, reason)
-        }
     }
 }
