@@ -12,12 +12,13 @@ extension Door {
     func maintain(_ body: ReusableBuffer, _ rights: Rights) async throws -> Response {
         let request = try Door.decode(MaintenanceRequest.self, body)
         try rights.require(request.kind, isReport: request.isReport)
+        if let ref = request.ref { try rights.require(.read, ref) }
         let state = try await blocking { [domain] in
             var request = request
             request.subject = rights.subject
             return try repository.maintain(request, domain: domain)
         }
-        return Door.message(rights.readable(state, request.kind))
+        return Door.message(rights.readable(state))
     }
 
     /// How far work is; with `wait`, once it ended, or after so many seconds.
@@ -32,10 +33,10 @@ extension Door {
                     .notFound, "the server knows nothing of this work",
                     hint: "it was started anew since; ask again")
             }
-            // Findings of a scrub that are about no ref are an administrator's, see below.
+            // Findings that are about no ref are an administrator's, see below.
             try rights.require(found.kind, isReport: true)
             guard !found.state.isDone, ContinuousClock.now < end else {
-                return Door.message(rights.readable(found.state, found.kind))
+                return Door.message(rights.readable(found.state))
             }
             try await Task.sleep(for: .milliseconds(Door.lookMilliseconds))
         }
@@ -43,12 +44,13 @@ extension Door {
 }
 
 extension Rights {
-    /// A state without what is about names that may not be read.
-    func readable(_ state: MaintenanceState, _ kind: MaintenanceKind) -> MaintenanceState {
+    /// A state without what is about names that may not be read, or about none: who knows the digest of a
+    /// snapshot may fetch it, and only an administrator may know all that were fetched or pinned.
+    func readable(_ state: MaintenanceState) -> MaintenanceState {
         guard !isAdministrator else { return state }
         var state = state
         state.findings.removeAll { finding in
-            guard !finding.name.isEmpty else { return kind == .scrub }
+            guard !finding.name.isEmpty else { return true }
             let name = finding.name.prefix { $0 != ":" && $0 != "@" }
             return !allows(.read, String(name))
         }

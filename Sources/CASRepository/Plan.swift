@@ -137,11 +137,10 @@ extension Repository {
         let reference = try Reference(request.want)
         let found = try resolve(reference.target, domain: domain)
         let plan = try plan(found.snapshot, have: request.have, domain: domain)
-        if renews {
-            var isByDigest = false
-            if case .digest = reference.target { isByDigest = true }
-            use(found.snapshot, isByDigest: isByDigest, domain: domain)
-        }
+        // Whoever fetches it: who knows a digest may, and a job that starts again finds its code.
+        var isByDigest = false
+        if case .digest = reference.target { isByDigest = true }
+        use(found.snapshot, isByDigest: isByDigest, domain: domain)
         if renews {
             switch reference.target {
             case .ref(let name): renew(name.name, holding: found.snapshot, domain: domain)
@@ -167,9 +166,10 @@ extension Repository {
         else {
             throw CASError(.invalidArgument, "'\(name)' is not the name of a plan")
         }
-        // A fetch that takes long is still one.
+        let plan = try plan(want, have: Digest(hexadecimal: parts[1]), domain: domain)
+        // A fetch that takes long is still one; of what is not here there is none.
         use(want, isByDigest: false, domain: domain)
-        return try plan(want, have: Digest(hexadecimal: parts[1]), domain: domain)
+        return plan
     }
 
     private func plan(_ want: Digest, have: Digest?, domain: Domain) throws -> FetchPlan {

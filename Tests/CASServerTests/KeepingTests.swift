@@ -141,4 +141,34 @@ import Testing
             #expect(pushed.response?.outcome == .done)
         }
     }
+
+    @Test func `what keeps a blob is told by names that the caller may read, and no others`()
+        async throws
+    {
+        try await onThread {
+            let (world, digest) = try world()
+            let admin = try world.token("admin")
+            let reader = try world.token("read:team")
+            // Fetched by digest: whoever knows that digest may fetch it too.
+            _ = try world.withRemote(token: admin) { store in
+                try store.plan(PlanRequest(want: digest.description))
+            }
+            let blob = Digest.of(content(seed: 1, count: 1000))
+            func kinds(_ token: String) throws -> Set<String> {
+                try world.withRemote(token: token) { store in
+                    let request = MaintenanceRequest(kind: .why, digest: blob)
+                    _ = try store.maintain(request)
+                    let state = try store.maintenance(request.id, seconds: 20)
+                    #expect(state.isDone && state.failure == nil)
+                    return Set(state.findings.map { "\($0.kind) \($0.name)" })
+                }
+            }
+            #expect(try kinds(reader) == ["ref team/a:latest"])
+            #expect(
+                try kinds(admin).isSuperset(
+                    of: ["ref team/a:latest", "ref other/x:latest", "fetched "]))
+            let hidden = MaintenanceRequest(kind: .why, ref: try RefName("other/x"))
+            #expect(code(world, reader) { _ = try $0.maintain(hidden) } == .notFound)
+        }
+    }
 }

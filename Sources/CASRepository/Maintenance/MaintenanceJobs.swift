@@ -9,6 +9,8 @@ import Synchronization
 package final class MaintenanceJobs: Sendable {
     /// Work at once at most.
     private static let concurrent = 8
+    /// Questions among it at most.
+    private static let questions = 4
     /// Ended work whose outcome is still told.
     private static let remembered = 64
 
@@ -60,7 +62,14 @@ package final class MaintenanceJobs: Sendable {
             guard !state.isClosed else {
                 throw CASError(.unavailable, "the store is being closed", hint: "try again")
             }
-            guard state.threads.count < MaintenanceJobs.concurrent else {
+            // Whoever may read anything may ask these: that must not keep others from their work.
+            let asked: [MaintenanceKind] = [.why, .scrub]
+            let questions = state.jobs.count { job in
+                asked.contains(job.kind) && !job.state.withLock { $0.isDone }
+            }
+            guard state.threads.count < MaintenanceJobs.concurrent,
+                !asked.contains(kind) || questions < MaintenanceJobs.questions
+            else {
                 throw CASError(
                     .unavailable, "too much work on the store is being done",
                     hint: "try again later")
