@@ -96,6 +96,9 @@ enum SQLiteSchema {
         CREATE TABLE touches (
             digest BLOB PRIMARY KEY, by_digest INTEGER NOT NULL, by_name INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
+        -- Nobody knows which snapshots were fetched by digest lately: all of them may have been.
+        INSERT INTO touches
+            SELECT snapshot, CAST(strftime('%s', 'now') AS INTEGER), 0 FROM snapshots;
         CREATE TABLE pins (
             domain INTEGER NOT NULL, name TEXT NOT NULL, digest BLOB NOT NULL,
             record BLOB NOT NULL,

@@ -231,12 +231,21 @@ import Testing
         try catalog.read { reader in
             try CatalogSample.check(reader)
             if format >= 2 { try CatalogSample.checkKeeping(reader) }
+            guard format == 1 else { return }
+            // Nobody knows when its snapshots were fetched: all of them count as fetched lately.
+            let snapshots = try reader.snapshotKeys(after: nil, limit: 100, domain: .standard)
+            let touches = try reader.touches(after: nil, limit: 100, domain: .standard)
+            #expect(!snapshots.isEmpty && touches.map(\.digest) == snapshots)
+            #expect(touches.allSatisfy { $0.byDigest > 1_700_000_000 })
         }
         try catalog.write { change in
             #expect(try change.nextSequence() == 4)
             #expect(try change.insert(pack: Sample.pack(7)) == (format == 1 ? 3 : 4))
             try change.remove(locations: [Sample.digest(1)], domain: .standard)
-            if format == 1 { try CatalogSample.fillKeeping(change) }
+            if format == 1 {
+                _ = try change.removeTouches(before: .max, limit: 100, domain: .standard)
+                try CatalogSample.fillKeeping(change)
+            }
         }
         #expect(try catalog.read { try $0.counts(domain: .standard).total.count } == 1)
         try catalog.read { try CatalogSample.checkKeeping($0) }
