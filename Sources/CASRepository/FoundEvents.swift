@@ -37,18 +37,43 @@ struct FoundEvents {
         }
     }
 
+    /// The newest checkpoint of which nothing is lost.
     private var checkpoint: (identifier: Identifier, sequence: UInt64)? {
-        ended.max { $0.value.sequence < $1.value.sequence }.map { ($0.key, $0.value.sequence) }
+        ended.filter { isWhole($0.key, $0.value.count) }
+            .max { $0.value.sequence < $1.value.sequence }.map { ($0.key, $0.value.sequence) }
     }
+
+    /// Whether all of a checkpoint was found; what was copied forward may be there twice.
+    private func isWhole(_ checkpoint: Identifier, _ count: UInt64) -> Bool {
+        let found = repeated[checkpoint] ?? []
+        return UInt64(found.count) >= count && UInt64(Set(found).count) >= count
+    }
+
+    /// Checkpoints that were ended after the newest whole one, and of which something is lost.
+    private var damaged: [Identifier] {
+        let last = checkpoint?.sequence ?? 0
+        return ended.filter { $0.value.sequence > last }.sorted {
+            $0.value.sequence < $1.value.sequence
+        }.map(\.key)
+    }
+
+    /// Whether what counts is only found by putting together pieces, which the next compaction would lose.
+    var isPatched: Bool { !damaged.isEmpty }
 
     /// What counts, in the order in which it came about: all events, but of those of before the last whole
     /// checkpoint only the ones that it repeats.
+    ///
+    /// What is left of a newer one that is damaged comes on top: its events, and what is still there of those
+    /// that it repeated.
     func counted() -> [StoreEvent] {
         var found = events
         if let checkpoint {
             found =
                 (repeated[checkpoint.identifier] ?? []).map { Found(event: $0) }
                 + events.filter { $0.event.sequence >= checkpoint.sequence }
+        }
+        for checkpoint in damaged {
+            found = (repeated[checkpoint] ?? []).map { Found(event: $0) } + found
         }
         return FoundEvents.settled(found)
     }

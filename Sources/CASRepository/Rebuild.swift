@@ -45,6 +45,7 @@ extension Repository {
             clock: clock)
         try repository.checkRefs(&rebuild.report)
         try repository.initialize()
+        if rebuild.isPatched { try repository.makeCheckpoint(domain: .standard) }
         return (repository, rebuild.report)
     }
 
@@ -84,6 +85,8 @@ struct IndexRebuild {
     private let objects: any ObjectBackend
     private let catalog: any Catalog
     private var events = FoundEvents()
+    /// Whether recorded state was put together from pieces.
+    var isPatched: Bool { events.isPatched }
     var report = RebuildReport()
 
     init(
