@@ -126,7 +126,8 @@ extension Repository {
             ? request.expires : RefLifetime.end(request.lifetime, from: clock.now())
         if let present, present.target.kind == .snapshot,
             let old = try storedSnapshot(present.target.digest, context, domain),
-            snapshot.isUnchanged(from: old)
+            snapshot.isUnchanged(from: old),
+            try isWhole(present.target.digest, request.snapshot, context, domain)
         {
             if present.expires != expires || present.lifetime != request.lifetime {
                 try Repository.requireLasting(
@@ -160,6 +161,21 @@ extension Repository {
         response.sequence = sequence
         try transaction.insert(push: request.pushID, response, domain: domain)
         return response
+    }
+
+    /// Whether what a ref names is here whole, as far as it is not what was just found to be.
+    ///
+    /// Attributes that only it has may be lost: then the ref has to move for somebody to fetch it again.
+    private func isWhole(
+        _ present: Digest, _ pushed: Digest, _ context: CommitContext, _ domain: Domain
+    ) throws -> Bool {
+        if present == pushed { return true }
+        var completeness = Completeness(context, domain: domain, limits: limits)
+        do {
+            return try completeness.check(present).missing.count == 0
+        } catch let error as CASError where error.code == .dataLoss {
+            return false
+        }
     }
 
     private func storedSnapshot(

@@ -82,10 +82,10 @@ extension Repository {
         _ target: (snapshot: Digest, tree: Digest, ref: RefName?), _ context: CommitContext,
         _ domain: Domain
     ) throws -> TreeTotals {
-        // A complete tree from elsewhere has a snapshot that nobody stored.
-        if try context.transaction.location(of: target.snapshot, domain: domain) == nil,
-            let state = try context.transaction.treeState(of: target.tree, domain: domain)
-        {
+        // A complete tree without a snapshot stands for itself.
+        if target.snapshot == target.tree {
+            guard let state = try context.transaction.treeState(of: target.tree, domain: domain)
+            else { throw PlanBuilder.incomplete(target.tree) }
             try context.transaction.addBarrier(target.tree, domain: domain)
             return state.totals
         }

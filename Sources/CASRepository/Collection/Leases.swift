@@ -85,15 +85,19 @@ extension Repository {
         guard uses.begin(key, at: monotonic) else { return }
         let now = clock.now().seconds
         do {
-            try commit(session: nil, isEvent: false) { [limits] context in
+            let isWritten = try commit(session: nil, isEvent: false) { [limits] context in
                 let transaction = context.transaction
-                // What only just was condemned comes back whole, or is missing.
-                let place = try transaction.location(of: snapshot, domain: domain)
-                if place?.kind == .directory {
+                // What only just was condemned comes back whole, or is missing. What is not here whole can
+                // not be fetched, and must not keep anything: a collection would find a gap in it.
+                if try transaction.location(of: snapshot, domain: domain)?.kind == .directory {
+                    guard try transaction.treeState(of: snapshot, domain: domain) != nil else {
+                        return false
+                    }
                     try transaction.addBarrier(snapshot, domain: domain)
                 } else {
                     var completeness = Completeness(context, domain: domain, limits: limits)
-                    _ = try completeness.check(snapshot)
+                    let (known, missing) = try completeness.check(snapshot)
+                    guard known != nil, missing.count == 0 else { return false }
                 }
                 try transaction.insert(
                     touch: Touch(
@@ -103,7 +107,9 @@ extension Repository {
                     lease: Lease(
                         identifier: Repository.readLease(snapshot), purpose: .read, domain: domain,
                         expires: monotonic + Repository.readNanoseconds, digest: snapshot))
+                return true
             }
+            if !isWritten { uses.forget(key) }
         } catch {
             uses.forget(key)
             counters.addFailedRenewal()

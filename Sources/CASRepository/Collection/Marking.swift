@@ -34,6 +34,8 @@ final class Marking {
     /// Roots below which a message is missing or damaged, the first of them: what else they reach is not known.
     private(set) var incomplete: [Root] = []
     private(set) var incompleteCount = 0
+    /// Where the last record lay whose pack was gone.
+    private var moved: BlobLocation?
 
     init(_ repository: Repository, domain: Domain, blocked: Set<Digest> = []) {
         self.blocked = blocked
@@ -67,8 +69,14 @@ final class Marking {
                 var left = directories
                 while left > 0, try next(source, reader) { left -= 1 }
             }
-        } catch is RecordMoved {
+            moved = nil
+        } catch let error as RecordMoved {
             // Nothing was left out: the walk stopped before the directory whose pack went, and goes on there.
+            // If a new look at the catalog finds it in the same place, then the pack is lost.
+            if moved == error.location {
+                _ = try repository.gone(error.location.pack, error.digest)
+            }
+            moved = error.location
         }
         return !isIdle
     }
@@ -122,8 +130,13 @@ final class Marking {
     }
 
     /// Remembers a root of which a message is not here; what was purged is no gap.
+    ///
+    /// Nor is what only a fetch or a history had: nobody can fetch it any more, nor push it where it was, so
+    /// that the gap would stay. A rule that makes histories longer may reach back to what went long ago.
     private func note(_ root: Root?, _ digest: Digest, _ reader: any CatalogReader) throws {
-        guard let root, try reader.purged([digest], domain: domain)[0] == nil else { return }
+        guard let root, !["history", "fetched", "read"].contains(root.kind),
+            try reader.purged([digest], domain: domain)[0] == nil
+        else { return }
         if let last = incomplete.last, last.digest == root.digest, last.name == root.name { return }
         incompleteCount += 1
         if incomplete.count < repository.limits.findings { incomplete.append(root) }
@@ -156,7 +169,7 @@ final class Marking {
         if let digest = pair.attributes { marks.insert(digest) }
         if !isWalked { try mark(directory, reader) }
         marks.insert(Marking.walked(pair.directory))
-        if let key { marks.insert(Marking.walked(key)) }
+        if let key, attributes != nil { marks.insert(Marking.walked(key)) }
         for (index, child) in directory.directories.enumerated() {
             stack.append(
                 Pair(
