@@ -13,6 +13,8 @@ final class FetchPlan: Sendable {
         /// Index of its chunks among the plan's, and how many; none where the blob is one chunk.
         let chunks: Range<Int>
         let storedBytes: UInt64
+        /// Bytes of the file.
+        let rawBytes: UInt64
     }
 
     let snapshotDigest: Digest
@@ -42,19 +44,35 @@ final class FetchPlan: Sendable {
         storedBytes = units.reduce(0) { $0 + $1.storedBytes }
     }
 
-    /// The units of one of `count` shares, about equal in bytes, each a run in the order of packs.
+    /// The units of one of `count` shares, about equal in bytes, in the order of packs.
+    ///
+    /// What is in a share follows from the trees alone: between two requests records may move to other packs
+    /// and the plan be made again.
     func share(_ index: Int, of count: Int) -> ArraySlice<Unit> {
         func border(_ number: Int) -> Int {
-            let target = storedBytes / UInt64(count) * UInt64(number)
+            let target = rawBytes / UInt64(count) * UInt64(number)
             guard number < count else { return units.count }
             var sum: UInt64 = 0
             for (position, unit) in units.enumerated() {
                 if sum >= target { return position }
-                sum += unit.storedBytes
+                sum += unit.rawBytes
             }
             return units.count
         }
-        return units[border(index)..<border(index + 1)]
+        return FetchPlan.inPackOrder(units[border(index)..<border(index + 1)], chunks)[...]
+    }
+
+    /// Units as they lie in packs.
+    ///
+    /// A list lies in a metadata pack; what counts for reading is where its chunks lie.
+    static func inPackOrder(
+        _ units: some Sequence<Unit>, _ chunks: [(digest: Digest, location: BlobLocation)]
+    ) -> [Unit] {
+        units.sorted { left, right in
+            BlobLocation.precedes(
+                left.chunks.isEmpty ? left.first : chunks[left.chunks.lowerBound].location,
+                right.chunks.isEmpty ? right.first : chunks[right.chunks.lowerBound].location)
+        }
     }
 
     /// Its name: from it alone the plan can be made again.
@@ -166,7 +184,14 @@ extension Repository {
         else {
             throw CASError(.invalidArgument, "'\(name)' is not the name of a plan")
         }
-        let plan = try plan(want, have: Digest(hexadecimal: parts[1]), domain: domain)
+        let have = Digest(hexadecimal: parts[1])
+        let plan = try plan(want, have: have, domain: domain)
+        guard plan.have == have else {
+            // Its base went since: what the client lacks is not in the shares that it knows of.
+            throw CASError(
+                .aborted, "the store no longer has what this fetch builds on",
+                hint: "run the same command again", digest: have)
+        }
         // A fetch that takes long is still one; of what is not here there is none.
         use(want, isByDigest: false, domain: domain)
         return plan

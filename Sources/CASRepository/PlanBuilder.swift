@@ -122,7 +122,7 @@ struct PlanBuilder {
         return (directory, attributes)
     }
 
-    /// The units of some blobs in the order of packs; throws where one is not here.
+    /// The units of some blobs in their order; throws where one is not here.
     static func units(
         _ digests: [Digest], reader: any CatalogReader, domain: Domain
     ) throws -> (
@@ -140,7 +140,7 @@ struct PlanBuilder {
                 units.append(
                     FetchPlan.Unit(
                         digest: digest, first: place, chunks: 0..<0,
-                        storedBytes: place.recordBytes))
+                        storedBytes: place.recordBytes, rawBytes: UInt64(place.rawLength)))
                 continue
             }
             guard let list = try reader.chunkList(of: digest, domain: domain) else {
@@ -158,13 +158,7 @@ struct PlanBuilder {
             units.append(
                 FetchPlan.Unit(
                     digest: digest, first: place, chunks: start..<chunks.count,
-                    storedBytes: stored))
-        }
-        // A list lies in a metadata pack; what counts for reading is where its chunks lie.
-        units.sort { left, right in
-            BlobLocation.precedes(
-                left.chunks.isEmpty ? left.first : chunks[left.chunks.lowerBound].location,
-                right.chunks.isEmpty ? right.first : chunks[right.chunks.lowerBound].location)
+                    storedBytes: stored, rawBytes: list.size))
         }
         return (units, chunks, rawBytes)
     }

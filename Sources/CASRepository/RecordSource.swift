@@ -362,7 +362,10 @@ extension Repository {
             try PlanBuilder.units(distinct, reader: $0, domain: domain)
         }
         return PackRecordSource(
-            self, records: RecordSequence(units: found.units[...], chunks: found.chunks),
+            self,
+            records: RecordSequence(
+                units: FetchPlan.inPackOrder(found.units, found.chunks)[...],
+                chunks: found.chunks),
             domain: domain)
     }
 }
