@@ -62,7 +62,7 @@ struct CollectionRun {
     let domain: Domain
     /// Says to other processes that this one collects.
     let use: (any Sendable)?
-    let marking: Marking
+    private(set) var marking: Marking
     var scan: RootScan
     var retention: (any MaintenanceTask)?
     var phase = Phase.retain
@@ -158,6 +158,7 @@ struct CollectionRun {
     private mutating func begin() throws {
         progress.phase = "finding what is kept"
         scan = RootScan(repository, domain: domain)
+        marking = Marking(repository, domain: domain)
         if isDryRun { return enter(.roots) }
         if try repository.reserve.isNeeded { _ = try repository.reserve.release() }
         let now = repository.clock.monotonicNanoseconds()
@@ -216,10 +217,17 @@ struct CollectionRun {
     mutating func take(
         _ body: (any CatalogTransaction) throws -> Void
     ) throws -> Bool {
-        let found = try catalog.write { [pace, domain] transaction in
-            let found = try transaction.takeBarrier(limit: pace.rows, domain: domain)
-            if found.isEmpty { try body(transaction) }
-            return found
+        let found: [Digest]
+        do {
+            found = try catalog.write { [pace, domain] transaction in
+                let found = try transaction.takeBarrier(limit: pace.rows, domain: domain)
+                if found.isEmpty { try body(transaction) }
+                return found
+            }
+        } catch {
+            // It may have happened all the same, and then nobody knows what was in the barrier.
+            enter(.begin)
+            throw error
         }
         guard !found.isEmpty else { return true }
         for digest in found { marking.add(Marking.Root(digest: digest)) }
