@@ -17,9 +17,21 @@ package final class InMemoryCatalog: Catalog {
     /// Readers do not take it.
     private let writer: Mutex<Void>
 
+    /// What a catalog leaves out on purpose, so that a test sees the simulation find it.
+    package enum Neglect: Sendable {
+        /// Nothing ever stops counting as complete.
+        case completeness
+        /// Collections are not told of what becomes reachable.
+        case barrier
+        /// What was condemned is not taken back.
+        case revival
+    }
+
     /// An empty catalog.
-    package init() {
-        committed = Mutex(InMemoryState())
+    package init(neglecting neglects: Set<Neglect> = []) {
+        var state = InMemoryState()
+        state.neglects = neglects
+        committed = Mutex(state)
         hook = Mutex(nil)
         isClosed = Mutex(false)
         writer = Mutex(())

@@ -138,11 +138,13 @@ extension InMemoryTransaction: KeepingTransaction {
 
     func revive(_ digests: [Digest], domain: Domain) throws {
         try domain.requireStandard()
+        guard !state.neglects.contains(.revival) else { return }
         for digest in digests { state.condemned[digest] = nil }
     }
 
     func addBarrier(_ snapshot: Digest, domain: Domain) throws {
         try domain.requireStandard()
+        guard !state.neglects.contains(.barrier) else { return }
         state.barrier.insert(snapshot)
     }
 

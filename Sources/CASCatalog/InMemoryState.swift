@@ -33,6 +33,8 @@ struct InMemoryState: Sendable {
         var identifier: Identifier
     }
 
+    /// What it leaves out on purpose, see `InMemoryCatalog.Neglect`.
+    var neglects: Set<InMemoryCatalog.Neglect> = []
     var settings: [String: [UInt8]] = [:]
     var sequence: UInt64 = 0
     var nextPack: Int64 = 1

@@ -205,11 +205,13 @@ extension InMemoryTransaction: CatalogTransaction {
 
     func remove(treeStates digests: [Digest], domain: Domain) throws {
         try domain.requireStandard()
+        guard !state.neglects.contains(.completeness) else { return }
         for digest in digests { state.treeStates[digest] = nil }
     }
 
     func remove(completeSnapshots digests: [Digest], domain: Domain) throws {
         try domain.requireStandard()
+        guard !state.neglects.contains(.completeness) else { return }
         let gone = Set(digests)
         for digest in digests { state.measures[digest] = nil }
         state.snapshots.removeAll { gone.contains($0.snapshot) }
@@ -217,6 +219,7 @@ extension InMemoryTransaction: CatalogTransaction {
 
     func forgetCompleteness(domain: Domain) throws {
         try domain.requireStandard()
+        guard !state.neglects.contains(.completeness) else { return }
         state.treeStates = [:]
         state.snapshots = []
         state.measures = [:]
@@ -262,5 +265,9 @@ extension InMemoryTransaction: CatalogTransaction {
     }
 
     func remove(lease identifier: Identifier) { state.leases[identifier] = nil }
-    func removeEverything() { state = InMemoryState() }
+    func removeEverything() {
+        let neglects = state.neglects
+        state = InMemoryState()
+        state.neglects = neglects
+    }
 }

@@ -18,6 +18,8 @@ struct FetchActivity {
     private var shares = 0
     private var share = 0
     private var stream: Stream?
+    /// When it was heard of last: its lease counts from there.
+    private var lastRequest: UInt64 = 0
     /// Which life of a process it began with.
     private weak var process: SimulatedProcess?
 
@@ -31,11 +33,21 @@ struct FetchActivity {
         if let began = self.process, began !== process { return true }
         if planned != nil, self.process == nil { return true }
         self.process = process
+        defer { lastRequest = simulation.clock.monotonicNanoseconds() }
         do {
             if let planned { return try receive(planned, simulation, repository) }
             return try plan(simulation, repository)
         } catch let error as CASError {
             simulation.note("fetch of \(want) failed: \(error)")
+            // Whoever rests for longer than a lease may find that what he fetched is gone.
+            let rested = simulation.clock.monotonicNanoseconds() - lastRequest
+            let isGone = [.notFound, .dataLoss, .failedPrecondition].contains(error.code)
+            let isPurged = try planned.map { try simulation.isTouched($0.snapshot) } ?? false
+            if isGone, isPurged || rested >= 3_000_000_000_000 || !simulation.isCalm,
+                try !simulation.isProtected(planned?.snapshot.description ?? want)
+            {
+                return true
+            }
             guard simulation.isExcused(error, process) else {
                 throw simulation.fail("fetch of \(want) failed: \(error)")
             }
@@ -51,7 +63,9 @@ struct FetchActivity {
         let wasProtected = try simulation.isProtected(want)
         do {
             response = try repository.plan(PlanRequest(want: want), domain: .standard)
-        } catch let error as CASError where error.code == .notFound || error.code == .dataLoss {
+        } catch let error as CASError
+            where [.notFound, .dataLoss, .failedPrecondition].contains(error.code)
+        {
             guard try !wasProtected || !simulation.isProtected(want) else {
                 throw simulation.fail("\(want) is lost: \(error)")
             }

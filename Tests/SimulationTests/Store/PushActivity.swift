@@ -12,7 +12,7 @@ struct PushActivity {
         case commit
         case again(PushResponse)
     }
-    private let tree: SampleTree
+    let tree: SampleTree
     private let marker: String
     private let request: PushRequest
     private let isTrusted: Bool
@@ -22,17 +22,20 @@ struct PushActivity {
     private var troubles = 0
     /// Whether its commit may have happened.
     private var isInDoubt = false
+    /// The time of day at which it was answered.
+    private var answered: Int64 = 0
 
     init(_ simulation: StoreSimulation, client: Int) throws {
         tree = try simulation.drawTree()
         let ref = simulation.drawRef()
         let pushID = Identifier.random()
-        marker = simulation.begin(ref, tree.digest, pushID)
         isTrusted = simulation.draw(2) == 0
+        let kind = simulation.draw(8)
+        marker = simulation.begin(ref, tree.digest, pushID, expires: kind == 1)
         var request = PushRequest(
             pushID: pushID, ref: ref, snapshot: tree.digest, precondition: .any,
             provenance: Provenance(author: marker, time: simulation.clock.now()))
-        switch simulation.draw(8) {
+        switch kind {
         case 0: request.precondition = .absent
         case 1: request.lifetime = 86_400
         default: break
@@ -64,6 +67,10 @@ struct PushActivity {
         _ error: CASError, _ simulation: StoreSimulation, _ process: SimulatedProcess
     ) throws -> Bool {
         simulation.note("\(marker) failed: \(error)")
+        if error.code == .failedPrecondition, try simulation.isTouched(tree.digest) {
+            simulation.end(marker, .refused)
+            return true
+        }
         guard simulation.isExcused(error, process) else {
             throw simulation.fail("\(marker) failed: \(error)")
         }
@@ -154,6 +161,7 @@ struct PushActivity {
             simulation.summary.pushes += 1
             guard simulation.draw(6) == 0 else { return true }
             phase = .again(response)
+            answered = simulation.clock.now().seconds
             return false
         case .unchanged:
             simulation.end(marker, .done(moved: false))
@@ -174,6 +182,8 @@ struct PushActivity {
     private func repeated(
         _ response: PushResponse, _ simulation: StoreSimulation, _ repository: Repository
     ) throws -> Bool {
+        // Answers are not remembered for ever.
+        guard simulation.clock.now().seconds - answered < 3_600 else { return true }
         simulation.note("\(marker) commits again")
         let second = try repository.commit(
             request, records: UnsafeRawBufferPointer(start: nil, count: 0), trusted: isTrusted,

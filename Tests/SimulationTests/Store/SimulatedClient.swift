@@ -24,6 +24,10 @@ final class SimulatedClient {
     }
 
     var isIdle: Bool { activity == nil }
+    /// What it is pushing.
+    var pushed: SampleTree? {
+        if case .push(let push) = activity { push.tree } else { nil }
+    }
 
     /// The next call of what it is doing, or the first of something new.
     func step(_ process: SimulatedProcess) throws {
@@ -41,13 +45,15 @@ final class SimulatedClient {
     }
 
     private func begin(_ repository: Repository, _ process: SimulatedProcess) throws {
-        switch simulation.draw(10) {
+        switch simulation.draw(12) {
         case 0..<5:
             activity = .push(try PushActivity(simulation, client: number))
         case 5..<8:
             guard let want = drawWant(repository) else { return }
             activity = .fetch(FetchActivity(want: want))
         case 8: try tag(repository, process)
+        case 9: try simulation.pin(repository, process)
+        case 10: try simulation.unpin(repository, process)
         default: try remove(repository, process)
         }
     }
@@ -67,6 +73,7 @@ final class SimulatedClient {
         guard !all.isEmpty else { return }
         let target = all[simulation.draw(all.count)]
         let ref = simulation.drawRef()
+        let wasProtected = try simulation.isProtected(target.description)
         let marker = simulation.begin(ref, target, nil)
         simulation.note("client \(number) tags \(ref) as \(target.short), \(marker)")
         do {
@@ -76,7 +83,10 @@ final class SimulatedClient {
             let moved = entry.provenance.author == marker
             simulation.end(marker, .done(moved: moved), sequence: moved ? entry.sequence : nil)
         } catch let error as CASError {
-            try simulation.refuse(marker, error, process, expected: [.notFound, .dataLoss])
+            let isSafe = try wasProtected && simulation.isProtected(target.description)
+            try simulation.refuse(
+                marker, error, process,
+                expected: isSafe ? [] : [.notFound, .dataLoss, .failedPrecondition])
         }
     }
 
@@ -106,13 +116,16 @@ extension StoreSimulation {
         return name
     }
 
-    func begin(_ ref: RefName, _ target: Digest?, _ pushID: Identifier?) -> String {
-        model.begin(ref, target, pushID, step: step)
+    func begin(
+        _ ref: RefName, _ target: Digest?, _ pushID: Identifier?, expires: Bool = false
+    ) -> String {
+        model.begin(
+            ref, target, pushID, expires: expires, step: step, at: clock.now().seconds)
     }
 
     func end(_ marker: String, _ state: StoreModel.Move.State, sequence: UInt64? = nil) {
         note("\(marker): \(state)")
-        model.end(marker, state, sequence: sequence, step: step)
+        model.end(marker, state, sequence: sequence, step: step, at: clock.now().seconds)
     }
 
     /// Takes an error for the answer to a move.

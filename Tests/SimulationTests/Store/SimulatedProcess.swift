@@ -13,6 +13,22 @@ enum Neglect: CaseIterable, Sendable {
     case directorySync
     /// A process that believes in a sync that failed.
     case failedSync
+    /// Nothing ever stops counting as complete.
+    case completeness
+    /// Collections are not told of what becomes reachable.
+    case barrier
+    /// What was condemned is not taken back.
+    case revival
+
+    /// What the catalog leaves out.
+    var ofCatalog: InMemoryCatalog.Neglect? {
+        switch self {
+        case .completeness: .completeness
+        case .barrier: .barrier
+        case .revival: .revival
+        case .syncAfterCommit, .directorySync, .failedSync: nil
+        }
+    }
 }
 
 /// Is told of each operation of a process before it happens.
@@ -44,6 +60,10 @@ final class SimulatedProcess: @unchecked Sendable {
     let neglect: Neglect?
     private let observer: any OperationObserver
     private(set) var repository: Repository?
+    /// The collection that it is at.
+    var collector: Collector?
+    /// The removal for good that it is at.
+    var purge: PurgeTask?
     private(set) var isDead = false
     /// Whether it holds the catalog's lock.
     private(set) var isWriting = false
@@ -73,6 +93,8 @@ final class SimulatedProcess: @unchecked Sendable {
     /// Ends as kill -9 does: its locks are free, nothing else happens.
     func die() {
         isDead = true
+        collector = nil
+        purge = nil
         repository = nil
         for file in files { file.close() }
         files = []
@@ -81,6 +103,8 @@ final class SimulatedProcess: @unchecked Sendable {
     /// Ends in order.
     func close() throws {
         defer { die() }
+        collector = nil
+        purge = nil
         try repository?.close()
     }
 
@@ -114,7 +138,7 @@ final class SimulatedProcess: @unchecked Sendable {
         switch neglect {
         case .syncAfterCommit: lateSyncs.append(file)
         case .failedSync: do { try file.synchronizeData() } catch is CASError {}
-        case .directorySync, nil: try file.synchronizeData()
+        default: try file.synchronizeData()
         }
     }
 

@@ -26,6 +26,7 @@ extension StoreSimulation {
                 try checkStructure()
                 try checkContents(repository)
                 try checkRefs(repository)
+                try checkPins(repository)
             } catch let error as CASError {
                 throw fail("a check failed: \(error)")
             }
@@ -44,15 +45,50 @@ extension StoreSimulation {
                 guard let tree = model.trees[entry.target.digest] else {
                     throw fail("\(ref) names what nobody pushed")
                 }
-                for member in model.universe.members(tree) where !present.contains(member) {
-                    // A small file may be a chunk of a large one, and the other way round.
-                    throw fail("\(ref) lacks \(member.short) of \(tree.digest.short)")
-                }
+                try require(tree, present, reader, "\(ref)")
+                try checkHistory(ref, present, reader)
+            }
+            for digest in pinned {
+                guard let tree = model.trees[digest] else { continue }
+                try require(tree, present, reader, "a pin")
             }
         }
     }
 
+    /// Checks that a tree is there whole.
+    private func require(
+        _ tree: SampleTree, _ present: Set<Digest>, _ reader: any CatalogReader, _ what: String
+    ) throws {
+        if try isTouched(tree.digest) { return }
+        for member in tree.messages.map(\.digest) + tree.files.keys.filter({ $0 != .empty }) {
+            guard present.contains(member) else {
+                throw fail("\(what) lacks \(member.short) of \(tree.digest.short)")
+            }
+            guard let chunks = model.universe.chunks[member],
+                try reader.location(of: member, domain: .standard)?.kind == .chunkList
+            else { continue }
+            for chunk in chunks where !present.contains(chunk) {
+                throw fail("\(what) lacks chunk \(chunk.short) of \(tree.digest.short)")
+            }
+        }
+    }
+
+    /// Checks that what a ref named within the last 30 days is there.
+    private func checkHistory(
+        _ ref: RefName, _ present: Set<Digest>, _ reader: any CatalogReader
+    ) throws {
+        let moves = try reader.history(ref, before: nil, limit: 1_000, domain: .standard)
+        for move in moves {
+            let time = move.recorded?.seconds ?? move.provenance.time.seconds
+            guard time + 30 * 86_400 > clock.now().seconds, let previous = move.previous,
+                let tree = model.trees[previous.digest]
+            else { continue }
+            try require(tree, present, reader, "the history of \(ref)")
+        }
+    }
+
     private func presentDigests(_ reader: any CatalogReader) throws -> Set<Digest> {
+        try checkPurges(reader)
         let digests = model.universe.digests
         var present: Set<Digest> = []
         for (digest, location) in zip(digests, try reader.locations(of: digests, domain: .standard))
@@ -67,43 +103,6 @@ extension StoreSimulation {
             }
         }
         return present
-    }
-
-    private func checkCompleteness(_ reader: any CatalogReader, _ present: Set<Digest>) throws {
-        let universe = model.universe
-        let keys = universe.directories.keys.sorted() + universe.pairs.keys.sorted()
-        let states = try reader.treeStates(of: keys, domain: .standard)
-        let complete = Set(zip(keys, states).filter { $0.1 != nil }.map(\.0))
-        func require(_ condition: Bool, _ whole: Digest, _ what: String) throws {
-            guard !condition else { return }
-            throw fail("\(whole.short) is not complete, as the catalog says: \(what)")
-        }
-        for digest in complete.sorted() {
-            if let directory = universe.directories[digest] {
-                try require(present.contains(digest), digest, "itself")
-                for file in directory.files where file.digest != .empty {
-                    try require(present.contains(file.digest), digest, "file \(file.digest.short)")
-                    let isList =
-                        try reader.location(of: file.digest, domain: .standard)?.kind == .chunkList
-                    guard isList else { continue }
-                    for chunk in universe.chunks[file.digest] ?? [] {
-                        try require(present.contains(chunk), digest, "chunk \(chunk.short)")
-                    }
-                }
-                for child in directory.directories {
-                    try require(complete.contains(child.digest), digest, "\(child.digest.short)")
-                }
-            }
-            guard let pair = universe.pairs[digest] else { continue }
-            try require(present.contains(pair.attributes), digest, "attributes")
-            for child in pair.children { try require(complete.contains(child), digest, "pair") }
-        }
-        for snapshot in model.snapshots
-        where try reader.completeSnapshot(snapshot, domain: .standard) {
-            guard let tree = model.trees[snapshot] else { continue }
-            try require(present.contains(snapshot), snapshot, "itself")
-            try require(complete.contains(tree.snapshot.tree.digest), snapshot, "tree")
-        }
     }
 
     // MARK: - Contents
@@ -145,7 +144,10 @@ extension StoreSimulation {
         for ref in model.refs {
             let history = try repository.history(ref, before: nil, limit: 1_000, domain: .standard)
             try checkChain(ref, history)
-            for entry in history {
+            for (index, entry) in history.enumerated() {
+                // The purge's own removal of what names its content.
+                if entry.target == nil, entry.provenance.message.hasPrefix("purged") { continue }
+                if try isExpiry(entry, before: history[(index + 1)...]) { continue }
                 let marker = entry.provenance.author
                 guard let move = model.moves[marker], move.ref == ref,
                     move.target == entry.target?.digest
@@ -158,7 +160,9 @@ extension StoreSimulation {
             guard entry?.target == history.first?.target else {
                 throw fail("\(ref) is not what its history says")
             }
-            guard let entry, let tree = model.trees[entry.target.digest] else { continue }
+            guard let entry, let tree = model.trees[entry.target.digest],
+                try !isTouched(tree.digest)
+            else { continue }
             guard try Fetched(repository, ref.description).isWhole(tree) else {
                 throw fail("\(ref) is not what was pushed")
             }
@@ -176,6 +180,7 @@ extension StoreSimulation {
             while !isLinked {
                 let before = older.popFirst()
                 isLinked = before?.target == newer.previous
+                if before == nil, isForgotten(ref) { break }
                 guard !isLinked, model.moves[before?.provenance.author ?? ""]?.state != .open else {
                     continue
                 }
@@ -186,6 +191,26 @@ extension StoreSimulation {
                 throw fail("the history of \(ref) has a gap: \(moves)")
             }
         }
+    }
+
+    /// Whether moves of a ref may be forgotten: those of one that was gone for 30 days are.
+    private func isForgotten(_ ref: RefName) -> Bool {
+        model.moves.values.contains {
+            $0.ref == ref && $0.begunAt + 30 * 86_400 <= clock.now().seconds
+        }
+    }
+
+    /// Whether a removal is the store's own, of a ref that expired.
+    private func isExpiry(
+        _ entry: HistoryEntry, before older: ArraySlice<HistoryEntry>
+    ) throws -> Bool {
+        guard entry.provenance.author == "cas", entry.target == nil else { return false }
+        let end = (entry.recorded?.seconds ?? 0) - 86_400
+        let isDue = model.moves.values.contains {
+            $0.ref == entry.name && $0.expires && $0.begunAt <= end
+        }
+        guard isDue else { throw fail("\(entry.name) was removed too early") }
+        return true
     }
 
     private func checkMoves(_ found: [String: HistoryEntry]) throws {
@@ -199,7 +224,10 @@ extension StoreSimulation {
             case .done(moved: false):
                 if entry != nil { throw fail("\(move.marker) moved nothing and is in the history") }
             case .done(moved: true):
-                guard let entry else { throw fail("\(move.marker) was acknowledged and is lost") }
+                guard let entry else {
+                    if isForgotten(move.ref) { continue }
+                    throw fail("\(move.marker) was acknowledged and is lost")
+                }
                 if let sequence = move.sequence, sequence != entry.sequence {
                     throw fail("\(move.marker) is move \(entry.sequence), not \(sequence)")
                 }
@@ -221,7 +249,9 @@ extension StoreSimulation {
     func isProtected(_ want: String) throws -> Bool {
         try catalog.read { reader in
             try model.refs.contains { ref in
-                guard let entry = try reader.ref(ref, domain: .standard) else { return false }
+                guard let entry = try reader.ref(ref, domain: .standard),
+                    try !isTouched(entry.target.digest)
+                else { return false }
                 return ref.description == want || entry.target.digest.description == want
             }
         }

@@ -23,12 +23,27 @@ struct StoreModel {
         let pushID: Identifier?
         /// Steps of the simulation between which it was decided, if it was.
         let begun: Int
+        /// Whether it gives the ref an end.
+        let expires: Bool
+        /// The time of day at which it was asked for, and acknowledged.
+        let begunAt: Int64
+        var endedAt = Int64.max
         var ended = Int.max
         var sequence: UInt64?
         var state = State.open
     }
 
+    /// What is known of a pin.
+    enum Pin {
+        case set(Timestamp?)
+        case ended
+    }
+
     private(set) var moves: [String: Move] = [:]
+    /// Pins that anybody asked for; nil where the answer never came.
+    var pins: [Digest: Pin?] = [:]
+    /// What was removed for good as far as the store ever said.
+    var purged: Set<Digest> = []
     /// All trees that clients ever made, by the digest of their snapshot.
     private(set) var trees: [Digest: SampleTree] = [:]
     /// The same in the order in which they were made.
@@ -43,20 +58,24 @@ struct StoreModel {
     }
 
     mutating func begin(
-        _ ref: RefName, _ target: Digest?, _ pushID: Identifier?, step: Int
+        _ ref: RefName, _ target: Digest?, _ pushID: Identifier?, expires: Bool, step: Int,
+        at seconds: Int64
     ) -> String {
         let marker = "move-\(moves.count)"
         moves[marker] = Move(
-            marker: marker, ref: ref, target: target, pushID: pushID, begun: step)
+            marker: marker, ref: ref, target: target, pushID: pushID, begun: step,
+            expires: expires, begunAt: seconds)
         return marker
     }
 
     mutating func end(
-        _ marker: String, _ state: Move.State, sequence: UInt64? = nil, step: Int
+        _ marker: String, _ state: Move.State, sequence: UInt64? = nil, step: Int,
+        at seconds: Int64
     ) {
         moves[marker]?.state = state
         moves[marker]?.sequence = sequence
         moves[marker]?.ended = step
+        moves[marker]?.endedAt = seconds
     }
 
     /// Names that anybody ever asked to move.

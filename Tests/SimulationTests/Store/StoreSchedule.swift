@@ -3,21 +3,39 @@ import CASCore
 import CASFileSystem
 import CASRepository
 import CASTestSupport
+import CASWire
+
+/// The one thing that fails in a course of events, by its number.
+enum PlannedFault {
+    case error(Int)
+    case lostAnswer(Int)
+    case powerCut(Int)
+    case death(Int)
+    case commit(Int, CommitFault)
+}
 
 /// What happens next.
 extension StoreSimulation {
     private enum Action {
-        case work, handOver, time, check, arm, room, close, death, cut, rebuild
+        case work, collect, purge, handOver, time, check, arm, room, close, death, cut, rebuild
     }
     private static let usual: [(Action, Int)] = [
-        (.work, 80), (.handOver, 4), (.time, 5), (.check, 2),
+        (.work, 560), (.collect, 120), (.handOver, 30), (.time, 35), (.check, 15),
     ]
-    private static let faults: [(Action, Int)] = [
-        (.arm, 6), (.room, 2), (.close, 1), (.death, 2), (.cut, 2), (.rebuild, 1),
+    /// How often what happens where faults are rare, and where they are common.
+    private static let faults: [(Action, rare: Int, common: Int)] = [
+        (.arm, 10, 40), (.room, 4, 16), (.close, 3, 8), (.death, 3, 12), (.cut, 3, 12),
+        (.rebuild, 2, 8),
     ]
 
     private func drawAction() -> Action {
-        let table = StoreSimulation.usual + (hasFaults ? StoreSimulation.faults : [(.close, 1)])
+        var table = StoreSimulation.usual
+        switch faultiness {
+        case .none: table.append((.close, 5))
+        case .rare: table += StoreSimulation.faults.map { ($0.0, $0.rare) }
+        case .common: table += StoreSimulation.faults.map { ($0.0, $0.common) }
+        }
+        if hasPurges { table.append((.purge, 12)) }
         var number = draw(table.reduce(0) { $0 + $1.1 })
         for (action, weight) in table {
             if number < weight { return action }
@@ -33,6 +51,9 @@ extension StoreSimulation {
         switch drawAction() {
         case .work:
             if process.isAlive { try work(process) }
+        case .collect:
+            for _ in 0...draw(6) where process.isAlive { try collect(process) }
+        case .purge: if process.isAlive { try purge(process) }
         case .handOver: if process.isAlive { try handOver(process) }
         case .time: passTime()
         case .check: if machineIsOn { try checkStructure() }
@@ -55,7 +76,8 @@ extension StoreSimulation {
     private var machineIsOn: Bool { !machine.isOff }
 
     private func passTime() {
-        let seconds: [UInt64] = [1, 30, 900, 7_200, 86_400, 3 * 86_400]
+        let day: UInt64 = 86_400
+        let seconds = [1, 30, 900, 1_800, 7_200, day, 3 * day, 16 * day, 31 * day]
         let passed = seconds[draw(seconds.count)]
         note("\(passed) s pass")
         clock.advance(nanoseconds: passed * 1_000_000_000)
@@ -94,6 +116,23 @@ extension StoreSimulation {
             let fault = CommitFault.allCases[draw(4)]
             note("commit \(1 + number / 10): \(fault)")
             commitFault = (1 + number / 10, fault)
+        }
+    }
+
+    /// Has one thing fail in the whole course.
+    func plan(_ fault: PlannedFault?) {
+        guard let fault else { return }
+        isCalm = false
+        let injected = CASError(.unavailable, "injected")
+        switch fault {
+        case .error(let number): machine.inject(.error(injected), at: number)
+        case .lostAnswer(let number):
+            machine.inject(
+                .lostAnswer(injected), at: number,
+                kinds: [.putObject, .listObjects, .deleteObject])
+        case .powerCut(let number): machine.inject(.powerCut, at: number)
+        case .death(let number): processes[0].operationsLeft = number
+        case .commit(let number, let fault): commitFault = (number, fault)
         }
     }
 
@@ -187,15 +226,18 @@ extension StoreSimulation {
         processes[0] = process
         note("the index is rebuilt")
         let old = catalog
-        catalog = .init()
+        catalog = StoreSimulation.makeCatalog(settings)
         do {
             try process.open { process in
                 let result = try Repository.rebuildIndex(
-                    configuration, fileSystem: ProcessFileSystem(process),
+                    makeConfiguration(), fileSystem: ProcessFileSystem(process),
                     objects: try backend(process), catalog: ProcessCatalog(process, catalog),
                     clock: clock)
-                guard result.report.incompleteRefs.isEmpty else {
-                    throw fail("not whole after a rebuild: \(result.report.incompleteRefs)")
+                for ref in result.report.incompleteRefs {
+                    let entry = try result.repository.ref(ref, domain: .standard)
+                    guard let entry, try isTouched(entry.target.digest) else {
+                        throw fail("\(ref) is not whole after a rebuild")
+                    }
                 }
                 return result.repository
             }
@@ -250,5 +292,6 @@ extension StoreSimulation {
         try rebuild()
         for number in processes.indices where !processes[number].isAlive { try reopen(number) }
         try checkEverything()
+        try checkGarbageGoes()
     }
 }

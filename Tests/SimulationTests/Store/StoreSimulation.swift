@@ -24,9 +24,11 @@ final class StoreSimulation: @unchecked Sendable {
     }
     /// What is drawn, and how often.
     struct Settings {
-        var steps = 300
+        var steps = 400
         var clients = 4
         var neglect: Neglect?
+        /// The one thing that fails; nil for what is drawn.
+        var fault: PlannedFault?
         /// Whether everything is printed as it happens.
         var isTraced = false
     }
@@ -34,11 +36,17 @@ final class StoreSimulation: @unchecked Sendable {
     struct Summary {
         var operations = 0
         var commits = 0
+        /// Those of the file system and of objects, as faults count them.
+        var machineOperations = 0
         var pushes = 0
         var fetches = 0
         var reboots = 0
         var deaths = 0
         var rebuilds = 0
+        var collections = 0
+        /// Blobs that collections took.
+        var deleted = 0
+        var purges = 0
         /// Equal for equal courses of events.
         var trace: UInt64 = 0
     }
@@ -46,14 +54,19 @@ final class StoreSimulation: @unchecked Sendable {
     let seed: UInt64
     let settings: Settings
     let place: Place
-    /// Whether anything is made to fail.
-    let hasFaults: Bool
+    /// How often something is made to fail.
+    enum Faultiness {
+        case none, rare, common
+    }
+    let faultiness: Faultiness
+    /// Whether somebody removes content for good.
+    let hasPurges: Bool
     let configuration: RepositoryConfiguration
     let clock = TestClock()
     let objects = InMemoryObjects()
     let records: SampleRecords
     var machine = SimulatedFileSystem()
-    var catalog = InMemoryCatalog()
+    var catalog: InMemoryCatalog
     var processes: [SimulatedProcess] = []
     private(set) var clients: [SimulatedClient] = []
     var model = StoreModel()
@@ -69,6 +82,8 @@ final class StoreSimulation: @unchecked Sendable {
     var commitFault: (left: Int, fault: CommitFault)?
     /// Whether operations count, may fail and let others work.
     var isObserved = false
+    /// Who collects.
+    weak var collecting: CollectionToken?
     private var depth = 0
     private var nestedFailure: (any Error)?
 
@@ -78,7 +93,10 @@ final class StoreSimulation: @unchecked Sendable {
         random = SeededGenerator(seed: seed)
         identifiers = SeededGenerator(seed: ~seed)
         place = Place.allCases[Int.random(in: 0..<3, using: &random)]
-        hasFaults = Int.random(in: 0..<4, using: &random) > 0 || settings.neglect != nil
+        let drawn = [Faultiness.none, .rare, .rare, .common][Int.random(in: 0..<4, using: &random)]
+        faultiness = settings.fault == nil ? drawn : .none
+        hasPurges = Int.random(in: 0..<4, using: &random) == 0
+        catalog = StoreSimulation.makeCatalog(settings)
         trace = SimulationTrace(isPrinted: settings.isTraced)
         configuration = try StoreSimulation.configuration()
         records = try SampleRecords(configuration.chunker)
@@ -96,7 +114,13 @@ final class StoreSimulation: @unchecked Sendable {
         configuration.packBytes = 6_000
         configuration.checkpointBytes = 3_000
         configuration.storesInBackground = false
+        configuration.checkpointedEventBytes = 2_000
         return configuration
+    }
+
+    /// A new catalog.
+    static func makeCatalog(_ settings: Settings) -> InMemoryCatalog {
+        InMemoryCatalog(neglecting: Set([settings.neglect?.ofCatalog].compactMap { $0 }))
     }
 
     /// Runs the whole course of events; throws `SimulationFailure` where the store is wrong.
@@ -104,11 +128,13 @@ final class StoreSimulation: @unchecked Sendable {
         try Identifier.$source.withValue({ [unowned self] in nextIdentifier() }) {
             for number in processes.indices { try reopen(number) }
             isObserved = true
+            plan(settings.fault)
             while step < settings.steps {
                 step += 1
                 try act()
                 try settle()
             }
+            summary.machineOperations = machine.operationCount
             try finish()
         }
         summary.trace = trace.hash
@@ -146,7 +172,7 @@ final class StoreSimulation: @unchecked Sendable {
         note("\(process.name) opens the store")
         try process.open { process in
             try Repository.open(
-                configuration, fileSystem: ProcessFileSystem(process),
+                makeConfiguration(), fileSystem: ProcessFileSystem(process),
                 objects: try backend(process),
                 catalog: ProcessCatalog(process, catalog), clock: clock)
         }
@@ -180,7 +206,11 @@ final class StoreSimulation: @unchecked Sendable {
     /// One piece of work of a process: a client's, or its own.
     func work(_ process: SimulatedProcess) throws {
         let number = processes.firstIndex { $0 === process } ?? 0
-        if draw(12) == 0 { return try handOver(process) }
+        switch draw(14) {
+        case 0: return try handOver(process)
+        case 1..<5: return try collect(process)
+        default: break
+        }
         let own = clients.filter { $0.home == number }
         try own[draw(own.count)].step(process)
     }

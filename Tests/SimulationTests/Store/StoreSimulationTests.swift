@@ -64,10 +64,14 @@ extension StoreSimulation.Summary: CustomStringConvertible {
         reboots += other.reboots
         deaths += other.deaths
         rebuilds += other.rebuilds
+        collections += other.collections
+        deleted += other.deleted
+        purges += other.purges
     }
 
     var description: String {
         "\(operations) operations, \(commits) of them commits; \(pushes) pushes and \(fetches) fetches "
-            + "done; \(reboots) power cuts, \(deaths) processes gone, \(rebuilds) rebuilds"
+            + "done; \(collections) collections took \(deleted) blobs, \(purges) purges; "
+            + "\(reboots) power cuts, \(deaths) processes gone, \(rebuilds) rebuilds"
     }
 }
