@@ -33,7 +33,6 @@ struct FetchActivity {
         if let began = self.process, began !== process { return true }
         if planned != nil, self.process == nil { return true }
         self.process = process
-        defer { lastRequest = simulation.clock.monotonicNanoseconds() }
         do {
             if let planned { return try receive(planned, simulation, repository) }
             return try plan(simulation, repository)
@@ -78,6 +77,7 @@ struct FetchActivity {
             source: try repository.treeRecords(plan: response.planID, domain: .standard),
             isTree: true)
         planned = response
+        lastRequest = simulation.clock.monotonicNanoseconds()
         return false
     }
 
@@ -91,6 +91,7 @@ struct FetchActivity {
                     plan: planned.planID, share: share, of: shares, domain: .standard),
                 isTree: false)
             share += 1
+            lastRequest = simulation.clock.monotonicNanoseconds()
             return false
         }
         let buffer = ReusableBuffer()

@@ -96,6 +96,8 @@ struct BlobUniverse {
     private(set) var digests: [Digest] = []
     /// Chunks of large files.
     private(set) var chunks: [Digest: [Digest]] = [:]
+    /// Files that are in one piece.
+    private(set) var plainFiles: Set<Digest> = []
     private(set) var directories: [Digest: Directory] = [:]
     /// By the key under which the catalog records that both are complete.
     private(set) var pairs: [Digest: Pair] = [:]
@@ -114,7 +116,10 @@ struct BlobUniverse {
         for (digest, content) in tree.files.sorted(by: { $0.key < $1.key })
         where digest != .empty {
             insert(digest, content)
-            guard records.isChunked(content) else { continue }
+            guard records.isChunked(content) else {
+                plainFiles.insert(digest)
+                continue
+            }
             let pieces = records.pieces(content).map { Array($0) }
             for piece in pieces { insert(Digest.of(piece), piece) }
             chunks[digest] = pieces.map { Digest.of($0) }

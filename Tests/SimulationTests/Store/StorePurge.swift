@@ -33,8 +33,10 @@ extension StoreSimulation {
         // More would leave nothing to look at.
         guard try purgedDigests().count < 40, !model.universe.digests.isEmpty else { return }
         let known = draw(2) == 0 ? model.snapshots : model.universe.digests
+        let digest = known[draw(known.count)]
+        guard digest != .empty else { return }
         let request = MaintenanceRequest(
-            kind: .purge, digest: known[draw(known.count)], reason: "a simulation")
+            kind: .purge, digest: digest, reason: "a simulation")
         do {
             process.purge = try PurgeTask(repository, request, pace: pace, domain: .standard)
             note("\(process.name) purges \(request.digest?.short ?? "")")
@@ -77,13 +79,12 @@ extension StoreSimulation {
 
     /// Searches all files and objects for bytes that were removed for good.
     private func checkBytesAreGone() throws {
-        let chunks = Set(model.universe.chunks.values.joined())
+        // One chunk or one message may be the begin of another.
         let pushed = clients.compactMap(\.pushed).flatMap { model.universe.members($0) }
         for digest in try purgedDigests().subtracting(pushed).sorted() {
             // Of some only a compressed form was ever there; all others lie in packs as they are.
-            // What is in chunks goes with those that only it has; one may be the begin of another.
-            guard let bytes = model.universe.contents[digest], bytes.count >= 64,
-                model.universe.chunks[digest] == nil, !chunks.contains(digest)
+            guard model.universe.plainFiles.contains(digest),
+                let bytes = model.universe.contents[digest], bytes.count >= 64
             else { continue }
             for (place, held) in machine.contents
                 + objects.names.map({ ("\($0)", objects[$0] ?? []) })
