@@ -1,6 +1,7 @@
 import CASCatalog
 import CASCore
 import CASFileSystem
+import CASPack
 import CASTestSupport
 import CASTree
 import CASWire
@@ -58,6 +59,36 @@ import Testing
             #expect(uses.leases == 0)
             #expect(try collect(store)["incomplete"] == 0)
         }
+    }
+
+    @Test func `what was missing when it was marked and a push brings stays, with all below`()
+        throws
+    {
+        let store = try TestStore(.memory)
+        var random = SeededGenerator(seed: 7)
+        let large = random.bytes(20_000)
+        var folder = SampleFolder(files: ["large": .init(content: large)])
+        folder.folders["inner"] = SampleFolder(files: ["file": .init(content: random.bytes(100))])
+        let tree = try SampleTree(folder)
+        try store.repository.push(tree, to: "team/a")
+        // A history keeps it, which may have gaps.
+        try remove(store, "team/a")
+        let inner = try #require(tree.messages.first { $0.kind == .directory }).digest
+        try store.repository.catalog.write { transaction in
+            let lost = [Digest.of(large), inner]
+            try transaction.remove(locations: lost, domain: .standard)
+            try transaction.remove(chunkLists: lost, domain: .standard)
+            try transaction.forgetCompleteness(domain: .standard)
+        }
+        let collector = try Collector(store.repository)
+        while collector.progress.phase != "condemning what nothing keeps" {
+            #expect(try collector.step())
+        }
+        try store.repository.push(tree, to: "team/a")
+        while try collector.step() {}
+        try tree.expectWhole(in: store.repository, "team/a")
+        try collect(store)
+        try tree.expectWhole(in: store.repository, "team/a")
     }
 
     @Test func `a tree whose parts are being deleted is not kept by a late fetch`() throws {

@@ -230,7 +230,7 @@ struct CollectionRun {
             throw error
         }
         guard !found.isEmpty else { return true }
-        for digest in found { marking.add(Marking.Root(digest: digest)) }
+        marking.add(reachable: found)
         resumed = phase
         phase = .mark
         return false

@@ -19,7 +19,7 @@ final class Marking {
         var name = ""
     }
 
-    private struct Pair {
+    private struct Pair: Hashable {
         let directory: Digest
         let attributes: Digest?
     }
@@ -34,6 +34,12 @@ final class Marking {
     /// Roots below which a message is missing or damaged, the first of them: what else they reach is not known.
     private(set) var incomplete: [Root] = []
     private(set) var incompleteCount = 0
+    /// What was not here when it was to be walked or marked: a push may bring it, and what is above it was walked
+    /// by then.
+    private var lackingPairs: Set<Pair> = []
+    private var lackingFiles: Set<Digest> = []
+    /// Files that are looked at again.
+    private var filesAgain: [Digest] = []
     /// Where the last record lay whose pack was gone.
     private var moved: BlobLocation?
 
@@ -48,7 +54,7 @@ final class Marking {
     /// Bytes that remembering them takes.
     var byteCount: Int { marks.byteCount }
     /// Whether nothing is left to walk.
-    var isIdle: Bool { roots.isEmpty && stack.isEmpty }
+    var isIdle: Bool { roots.isEmpty && stack.isEmpty && filesAgain.isEmpty }
 
     /// Whether a blob was reached.
     func contains(_ digest: Digest) -> Bool { marks.contains(digest) }
@@ -60,6 +66,16 @@ final class Marking {
     private static func walked(_ key: Digest) -> Digest { Digest.of(key.bytes + [0]) }
 
     func add(_ root: Root) { roots.append(root) }
+
+    /// Adds snapshots that became reachable, and looks again at all that was not here: they may have brought it.
+    func add(reachable snapshots: [Digest]) {
+        current = nil
+        stack += lackingPairs
+        lackingPairs = []
+        filesAgain += lackingFiles
+        lackingFiles = []
+        for snapshot in snapshots { add(Root(digest: snapshot)) }
+    }
 
     /// Walks up to so many directories; whether something is left.
     func step(directories: Int) throws -> Bool {
@@ -85,6 +101,12 @@ final class Marking {
     private func next(_ source: StoredDirectories, _ reader: any CatalogReader) throws -> Bool {
         if let pair = stack.last {
             try walk(pair, source, reader)
+            return true
+        }
+        if !filesAgain.isEmpty {
+            let count = min(1_000, filesAgain.count)
+            try mark(files: Array(filesAgain.suffix(count)), isComplete: false, reader)
+            filesAgain.removeLast(count)
             return true
         }
         guard let root = roots.last else { return false }
@@ -161,13 +183,21 @@ final class Marking {
             if attributes == nil || attributes?.matches(directory) != true {
                 // The directory is walked all the same; only permissions and times are not known.
                 try note(current, digest, reader)
+                lackingPairs.insert(pair)
                 attributes = nil
             }
         }
         stack.removeLast()
         marks.insert(pair.directory)
         if let digest = pair.attributes { marks.insert(digest) }
-        if !isWalked { try mark(directory, reader) }
+        if !isWalked {
+            let files = directory.files.map(\.digest).filter {
+                !blocked.contains($0) && $0 != .empty && marks.insert($0)
+            }
+            // Of what is complete everything is here.
+            let isComplete = try reader.treeState(of: pair.directory, domain: domain) != nil
+            try mark(files: files, isComplete: isComplete, reader)
+        }
         marks.insert(Marking.walked(pair.directory))
         if let key, attributes != nil { marks.insert(Marking.walked(key)) }
         for (index, child) in directory.directories.enumerated() {
@@ -182,6 +212,7 @@ final class Marking {
         stack.removeLast()
         marks.insert(pair.directory)
         if let digest = pair.attributes { marks.insert(digest) }
+        lackingPairs.insert(pair)
         try note(current, pair.directory, reader)
     }
 
@@ -196,13 +227,16 @@ final class Marking {
         }
     }
 
-    private func mark(_ directory: Directory, _ reader: any CatalogReader) throws {
-        let files = directory.files.map(\.digest).filter {
-            !blocked.contains($0) && marks.insert($0)
-        }
+    /// Marks the chunks of files, and remembers the files that are not here.
+    private func mark(files: [Digest], isComplete: Bool, _ reader: any CatalogReader) throws {
         guard !files.isEmpty else { return }
         for list in try reader.chunkLists(of: files, domain: domain) {
             for chunk in list?.chunks ?? [] { marks.insert(chunk) }
+        }
+        guard !isComplete else { return }
+        for (file, place) in zip(files, try reader.locations(of: files, domain: domain))
+        where place == nil {
+            lackingFiles.insert(file)
         }
     }
 }

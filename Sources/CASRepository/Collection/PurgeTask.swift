@@ -216,7 +216,7 @@ struct PurgeRun {
             purge: gone.keys.sorted(), targets: targets, request, limit: pace.rows, domain: domain)
         guard outcome.found.isEmpty else {
             // What a push made reachable meanwhile is kept too.
-            for digest in outcome.found { kept.add(Marking.Root(digest: digest)) }
+            kept.add(reachable: outcome.found)
             resumed = .settle
             phase = .mark
             return
