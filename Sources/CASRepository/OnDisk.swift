@@ -16,6 +16,7 @@ package enum StoreLocation {
     private static let packsName = "packs"
     private static let catalogName = "catalog.sqlite"
     private static let lockName = "lock"
+    private static let reserveName = "reserve"
 
     /// Whether a directory holds a store.
     package static func exists(_ directory: String) throws -> Bool {
@@ -37,21 +38,47 @@ package enum StoreLocation {
                 .unavailable, "the index of the store is being made anew",
                 hint: "wait until cas rebuild-index has ended", path: directory)
         }
-        let catalog = try SQLiteCatalog(path: "\(directory)/\(catalogName)", create: isNew)
+        var configuration = configuration(directory, limits)
+        if let protectedSeconds { configuration.protectedSeconds = protectedSeconds }
+        let repository = try openCatalog(directory, configuration, create: isNew, fileSystem)
+        repository.use.withLock { $0 = use }
+        // Written last: a store whose creation was interrupted is created again.
+        if isNew { try writeFormat(directory, fileSystem) }
+        return repository
+    }
+
+    /// Opens catalog and packs, on a full disk with the space that was kept for making room.
+    private static func openCatalog(
+        _ directory: String, _ configuration: RepositoryConfiguration, create: Bool,
+        _ fileSystem: DiskFileSystem
+    ) throws -> Repository {
+        func attempt() throws -> Repository {
+            let catalog = try SQLiteCatalog(path: "\(directory)/\(catalogName)", create: create)
+            do {
+                return try Repository.open(
+                    configuration, fileSystem: fileSystem,
+                    objects: try objects(directory, fileSystem), catalog: catalog,
+                    clock: SystemClock())
+            } catch {
+                try? catalog.close()
+                throw error
+            }
+        }
         do {
-            var configuration = configuration(directory, limits)
-            if let protectedSeconds { configuration.protectedSeconds = protectedSeconds }
-            let repository = try Repository.open(
-                configuration, fileSystem: fileSystem,
-                objects: try objects(directory, fileSystem), catalog: catalog,
-                clock: SystemClock())
-            repository.use.withLock { $0 = use }
-            // Written last: a store whose creation was interrupted is created again.
-            if isNew { try writeFormat(directory, fileSystem) }
+            return try attempt()
+        } catch let error as CASError where error.code == .resourceExhausted {
+            // SQLite needs some pages to open anything, and recovery some to put right what was cut off.
+            let reserve = "\(directory)/\(reserveName)"
+            guard try fileSystem.size(reserve) != nil else {
+                throw CASError(
+                    .resourceExhausted, "the store's disk is full: opening it needs some room",
+                    hint: "free some megabytes on the volume, or enlarge it; no reserve is left",
+                    cause: error, path: directory)
+            }
+            try fileSystem.remove(reserve)
+            let repository = try attempt()
+            repository.reserveWasGivenUp()
             return repository
-        } catch {
-            try? catalog.close()
-            throw error
         }
     }
 
@@ -174,7 +201,7 @@ package enum StoreLocation {
         }
         try fileSystem.createDirectory(directory)
         let ours = [
-            activeName, packsName, catalogName, lockName, "reserve", "\(formatName).new",
+            activeName, packsName, catalogName, lockName, reserveName, "\(formatName).new",
             "lost+found",
         ]
         let foreign = try fileSystem.list(directory).filter { name in

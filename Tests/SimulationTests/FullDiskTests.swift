@@ -44,6 +44,36 @@ import Testing
         }
     }
 
+    /// SQLite needs pages to open anything: the reserve has them.
+    @Test func `a server starts on a disk without a free byte, serves and makes room`()
+        async throws
+    {
+        try await onThread {
+            let world = try ProcessWorld()
+            let disk = try SmallDisk(world.path("store"), kilobytes: 32 << 10)
+            try world.startServer()
+            let workspace = try SmallWorkspace(world.path("work"), seed: 1)
+            try world.succeed(["push", workspace.directory, "--to", "p"] + world.server)
+            // The reserve is made beside the start, and an end in order waits for it.
+            #expect(world.stopServer(SIGTERM)?.status == 0)
+            #expect(try DiskFileSystem().size(world.path("store/reserve")) ?? 0 > 1 << 20)
+            let free = try DiskFileSystem().freeBytes(world.path("store"))
+            let ballast = open(world.path("store/ballast"), O_CREAT | O_WRONLY, 0o600)
+            #expect(posix_fallocate(ballast, 0, off_t(free)) == 0)
+            close(ballast)
+            #expect(try DiskFileSystem().freeBytes(world.path("store")) == 0)
+            try world.startServer()
+            TreeModel.expect(try world.fetched("p", world.server), workspace.model, "while full")
+            try world.succeed(["rm", "p"] + world.server)
+            try world.succeed(["gc"] + world.server)
+            unlink(world.path("store/ballast"))
+            try world.succeed(["gc"] + world.server)
+            try world.succeed(["push", workspace.directory, "--to", "p"] + world.server)
+            #expect(world.stopServer(SIGTERM)?.status == 0)
+            withExtendedLifetime(disk) {}
+        }
+    }
+
     @Test func `a fetch onto a full disk says so, and goes on once there is room`() async throws {
         try await onThread {
             let world = try ProcessWorld()

@@ -8,6 +8,10 @@ import Synchronization
 /// While it is given up no push takes what it left. Any thread may use it.
 final class SpaceReserve: Sendable {
     private static let pieceBytes = 1 << 20
+    /// The part of a disk that is kept at most: small ones keep less than asked for, or pushes had nothing.
+    private static let shareOfDisk: UInt64 = 8
+    /// Less than this would not help anybody.
+    private static let leastBytes: UInt64 = 256 << 10
     private let fileSystem: any FileSystem
     private let path: String
     private let bytes: UInt64
@@ -33,20 +37,22 @@ final class SpaceReserve: Sendable {
             hint: "free some: cas rm what is not needed, cas rule set …, or a larger volume")
     }
 
-    /// Makes the file where there is room for it and much more; whether it is there.
+    /// Makes the file, smaller where the disk is small; whether it is there.
     @discardableResult
     func build() throws -> Bool {
         try turn.withLock { _ in
-            if try fileSystem.size(path) ?? 0 >= bytes {
+            let present = try fileSystem.size(path) ?? 0
+            let free = try fileSystem.freeBytes(FilePaths.parent(path))
+            let wanted = min(bytes, (free + present) / SpaceReserve.shareOfDisk)
+            // A disk that has more room than before gets the larger one; little differences are not worth it.
+            if present > 0, present >= min(bytes, wanted / 2) {
                 isReleased.store(false, ordering: .releasing)
                 return true
             }
-            guard try fileSystem.freeBytes(FilePaths.parent(path)) / 4 >= bytes else {
-                return false
-            }
+            guard wanted >= min(bytes, SpaceReserve.leastBytes) else { return false }
             try removeFile()
             do {
-                try write()
+                try write(wanted)
             } catch {
                 // Half a reserve would only be in the way.
                 try? removeFile()
@@ -57,7 +63,7 @@ final class SpaceReserve: Sendable {
         }
     }
 
-    private func write() throws {
+    private func write(_ bytes: UInt64) throws {
         let file = try fileSystem.open(path, .create)
         defer { file.close() }
         let zeros = [UInt8](repeating: 0, count: SpaceReserve.pieceBytes)
@@ -82,9 +88,15 @@ final class SpaceReserve: Sendable {
         }
     }
 
+    /// Takes note that the file was removed to open the store at all.
+    func noteReleased() { isReleased.store(true, ordering: .releasing) }
+
     /// Whether so little is free that a collection needs the reserve.
     var isNeeded: Bool {
-        get throws { try fileSystem.freeBytes(FilePaths.parent(path)) < bytes / 2 }
+        get throws {
+            let kept = try fileSystem.size(path) ?? 0
+            return try fileSystem.freeBytes(FilePaths.parent(path)) < kept / 2
+        }
     }
 
     private func removeFile() throws {
@@ -100,6 +112,12 @@ extension Repository {
     /// Keeps some space for collection from now on, if there is enough; whether it does.
     @discardableResult
     package func keepReserve() throws -> Bool { try reserve.build() }
+
+    /// Says that the store could be opened only with the space that is kept for collection.
+    func reserveWasGivenUp() {
+        reserve.noteReleased()
+        spaceAlarm.store(true, ordering: .relaxed)
+    }
 
     /// Whether a push failed for lack of space since somebody asked last.
     package func takeSpaceAlarm() -> Bool { spaceAlarm.exchange(false, ordering: .relaxed) }
