@@ -179,7 +179,7 @@ let package = Package(
             [
                 "CASCore", "CASCompression", "CASTree", "CASPack", "CASWire", "CASFileSystem",
                 "CASCatalog", "CASRepository", "CASWorkspace", "CASClient",
-            ]),
+            ], data: ["export-1.txt"]),
         tests(
             "CASServerTests",
             [
