@@ -52,6 +52,16 @@ package struct Limits: Sendable {
     package var concurrentPushes = 256
     /// Idle nanoseconds after which a push in progress is forgotten.
     package var pushIdleNanoseconds: UInt64 = 15 * 60 * 1_000_000_000
+    /// Bytes of one manifest of an image at most.
+    package var manifestBytes = 4 << 20
+    /// Tags that one manifest is put under at once at most.
+    package var tagsPerManifest = 64
+    /// Uploads to repositories of images at once at most, resting ones too.
+    package var concurrentUploads = 10_000
+    /// Bytes of one blob of an image at most (1 TiB).
+    package var imageBlobBytes: UInt64 = 1 << 40
+    /// Seconds for which a blob stays that was linked and that no manifest names yet.
+    package var linkSeconds: UInt64 = 24 * 60 * 60
 
     /// The limits in force everywhere but in tests.
     package static let standard = Limits()

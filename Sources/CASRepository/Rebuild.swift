@@ -314,6 +314,7 @@ struct IndexRebuild {
                     try transaction.insert(pin: pin, domain: domain)
                 case .unpinned(let name, let digest, _, let domain, _):
                     _ = try transaction.removePin(name: name, digest: digest, domain: domain)
+                case .ociLinked, .ociUnlinked, .digestAlias, .imageDerived: continue
                 case .purged, .checkpointed, .checkpointEnded: continue
                 }
             }

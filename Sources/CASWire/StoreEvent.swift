@@ -25,6 +25,15 @@ package enum StoreEvent: Hashable, Sendable {
 
     /// Content was removed for good.
     case purged(PurgeRecord, sequence: UInt64)
+    /// A repository of images has a blob or manifest from now on, over the link of before.
+    case ociLinked(OCILink, Domain, sequence: UInt64)
+    /// It has it no more, and by whom.
+    case ociUnlinked(
+        name: String, Digest, OCILink.Kind, Provenance, Domain, sequence: UInt64)
+    /// The SHA-512, of 64 bytes, of what has a digest.
+    case digestAlias(sha512: [UInt8], Digest, Domain, sequence: UInt64)
+    /// What image a tree is.
+    case imageDerived(DerivedImage, Domain, sequence: UInt64)
     /// An event that a checkpoint repeats, within it; the sequence is the checkpoint's own.
     indirect case checkpointed(Identifier, StoreEvent, sequence: UInt64)
     /// A checkpoint of so many events is whole: of those with a lower sequence only its own count.
@@ -46,6 +55,41 @@ package enum StoreEvent: Hashable, Sendable {
         case purged = 10
         case checkpointed = 11
         case checkpointEnded = 12
+        case ociLinked = 13
+        case ociUnlinked = 14
+        case digestAlias = 15
+        case imageDerived = 16
+    }
+
+    /// Kind and fields of an event about images.
+    private func encodeImageEvent(_ output: inout [UInt8]) {
+        switch self {
+        case .ociLinked(let link, let domain, let sequence):
+            output.append(Kind.ociLinked.rawValue)
+            output.append(field: 1, message: link)
+            output.append(field: 2, varint: UInt64(domain.rawValue))
+            output.append(field: 3, varint: sequence)
+        case .ociUnlinked(let name, let digest, let kind, let provenance, let domain, let sequence):
+            output.append(Kind.ociUnlinked.rawValue)
+            output.append(field: 1, text: name)
+            output.append(field: 2, digest: digest)
+            output.append(field: 3, varint: UInt64(kind.rawValue))
+            output.append(field: 4, message: provenance)
+            output.append(field: 5, varint: UInt64(domain.rawValue))
+            output.append(field: 6, varint: sequence)
+        case .digestAlias(let alias, let digest, let domain, let sequence):
+            output.append(Kind.digestAlias.rawValue)
+            output.append(field: 1, bytes: alias)
+            output.append(field: 2, digest: digest)
+            output.append(field: 3, varint: UInt64(domain.rawValue))
+            output.append(field: 4, varint: sequence)
+        case .imageDerived(let image, let domain, let sequence):
+            output.append(Kind.imageDerived.rawValue)
+            output.append(field: 1, message: image)
+            output.append(field: 2, varint: UInt64(domain.rawValue))
+            output.append(field: 3, varint: sequence)
+        default: break
+        }
     }
 
     /// The store-wide number that orders events.
@@ -57,7 +101,9 @@ package enum StoreEvent: Hashable, Sendable {
             .ruleSet(_, let sequence), .ruleRemoved(_, _, let sequence),
             .pinned(_, _, let sequence), .unpinned(_, _, _, _, let sequence),
             .purged(_, let sequence), .checkpointed(_, _, let sequence),
-            .checkpointEnded(_, _, let sequence):
+            .checkpointEnded(_, _, let sequence), .ociLinked(_, _, let sequence),
+            .ociUnlinked(_, _, _, _, _, let sequence), .digestAlias(_, _, _, let sequence),
+            .imageDerived(_, _, let sequence):
             sequence
         }
     }
@@ -133,6 +179,7 @@ package enum StoreEvent: Hashable, Sendable {
             output.append(field: 1, identifier: checkpoint)
             output.append(field: 2, varint: count)
             output.append(field: 3, varint: sequence)
+        case .ociLinked, .ociUnlinked, .digestAlias, .imageDerived: encodeImageEvent(&output)
         }
         return output
     }
@@ -160,6 +207,10 @@ package enum StoreEvent: Hashable, Sendable {
         case .purged: self = try StoreEvent.purged(fields, limits)
         case .checkpointed: self = try StoreEvent.checkpointed(fields, limits)
         case .checkpointEnded: self = try StoreEvent.checkpointEnded(fields)
+        case .ociLinked: self = try StoreEvent.ociLinked(fields, limits)
+        case .ociUnlinked: self = try StoreEvent.ociUnlinked(fields, limits)
+        case .digestAlias: self = try StoreEvent.digestAlias(fields)
+        case .imageDerived: self = try StoreEvent.imageDerived(fields, limits)
         }
     }
 
