@@ -64,6 +64,7 @@ let package = Package(
         module("CASCompression", ["CASCore", "CZstd"]),
         module("CASTree", ["CASCore"]),
         module("CASPack", ["CASCore"]),
+        module("CASOCI", ["CASCore", "CASTree"]),
         module("CASWire", ["CASCore", "CASTree", "CASPack"]),
 
         // Engine.
@@ -152,6 +153,7 @@ let package = Package(
             "CASTreeTests", ["CASCore", "CASTree"],
             data: ["directory-golden.py", "directory-golden.txt"]),
         tests("CASPackTests", ["CASCore", "CASPack"]),
+        tests("CASOCITests", ["CASCore", "CASTree", "CASFileSystem", "CASOCI"]),
         tests(
             "CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"], data: ["format-1.txt"]),
         tests("CASFileSystemTests", ["CASCore", "CASFileSystem"]),
@@ -194,7 +196,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASOCI",
+                "CASWire",
             ],
             path: "Tests/FuzzTargets", swiftSettings: settings),
         tests(

@@ -10,8 +10,8 @@ import Testing
 
     /// Our modules in order: a module imports only modules listed above it (DESIGN.md, section 7).
     private static let layers = [
-        "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
-        "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository", "CASWorkspace",
+        "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASOCI",
+        "CASWire", "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository", "CASWorkspace",
         "CASHTTP", "CASClient", "CASKubernetes", "CASServer", "cas",
     ]
 
