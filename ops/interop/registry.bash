@@ -58,7 +58,6 @@ CONF
 fresh_storage() {
     storage=$((${storage:-0} + 1))
     printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/storage.$storage" "$work/run/storage.$storage" >"$work/storage.conf"
-    rm -rf "$XDG_DATA_HOME/containers/cache" /var/lib/containers/cache/blob-info-cache-v1.boltdb
 }
 clients_end() { # for a script's hook
     [ -z "${containerd:-}" ] || containerd_end
