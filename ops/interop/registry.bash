@@ -72,8 +72,12 @@ registry_at() {
     mkdir -p "$HOME/.config/containers" # where skopeo looks
     printf '[[registry]]\nlocation = "%s"\ninsecure = %s\n' "$host" "$([ "${2:-}" = insecure ] && echo true || echo false)" |
         tee "$HOME/.config/containers/registries.conf" >"$work/registries.conf"
-    plain_http=()
-    [ "${2:-}" != insecure ] || plain_http=(--plain-http)
+    # ctr speaks plain HTTP with what is called localhost, unless a file says otherwise.
+    mkdir -p "$work/hosts/$host"
+    printf 'server = "https://%s"\n[host."https://%s"]\ncapabilities = ["pull", "resolve", "push"]\nca = "%s"\n' \
+        "$host" "$host" "$work/certificate.pem" >"$work/hosts/$host/hosts.toml"
+    ctr_registry=(--hosts-dir "$work/hosts")
+    [ "${2:-}" != insecure ] || ctr_registry=(--plain-http)
 }
 
 # peer_begin: docker-registry on a port of its own; sets $peer.
@@ -129,4 +133,3 @@ containerd_end() {
     wait "$containerd" 2>/dev/null
     awk -v "below=$work/containerd/" 'index($2, below) == 1 { print $2 }' /proc/mounts | sort -r | while read -r at; do umount "$at"; done
 }
-containers() { ctr -a "$work/containerd/socket" "$@"; }

@@ -65,7 +65,8 @@ podman_part() { # prefix
     diff -r --no-dereference "$work/merged" "$mounted" || fail "podman: the tree that came back differs"
     ok "podman: the same tree came back"
     run "podman: unmount" podman image unmount -a
-    run "podman: manifest inspect" podman manifest inspect "$host/$1/skopeo:many"
+    run "podman: pull another platform's of an index" podman pull -q --arch riscv64 "$host/$1/skopeo:many"
+    same "podman: its architecture" riscv64 "$(timeout 60 podman image inspect --format '{{.Architecture}}' "$(cat "$work/out")")"
     run "podman: search of the catalog" podman search --list-tags "$host/$1/podman"
     has "podman: found" "podman +1" "$work/out"
 }
@@ -118,32 +119,32 @@ ctr_part() { # prefix [options of ctr for the registry]
     local at=$host/$1/ctr
     shift
     run "ctr: an image for it" skopeo copy --preserve-digests "oci:$work/images:plain" "docker://$at:1"
-    run "ctr: pull" ctr -a "$work/containerd/socket" images pull "${plain_http[@]}" "$@" --snapshotter native "$at:1"
+    run "ctr: pull" ctr -a "$work/containerd/socket" images pull "${ctr_registry[@]}" "$@" --snapshotter native "$at:1"
     mkdir -p "$work/mounted"
     run "ctr: mount" ctr -a "$work/containerd/socket" images mount --snapshotter native "$at:1" "$work/mounted"
     diff -r --no-dereference "$work/merged" "$work/mounted" || fail "ctr: the mounted tree differs"
     ok "ctr: the tree is the source's"
     run "ctr: unmount" ctr -a "$work/containerd/socket" images unmount "$work/mounted"
     run "ctr: tag" ctr -a "$work/containerd/socket" images tag "$at:1" "$at-pushed:2"
-    run "ctr: push" ctr -a "$work/containerd/socket" images push "${plain_http[@]}" "$@" "$at-pushed:2"
+    run "ctr: push" ctr -a "$work/containerd/socket" images push "${ctr_registry[@]}" "$@" "$at-pushed:2"
     same "ctr: the manifest is the same" "$plain" "$(digest_of "$at-pushed:2")"
     run "ctr: remove" ctr -a "$work/containerd/socket" images rm --sync "$at:1" "$at-pushed:2"
-    run "ctr: pull what it pushed" ctr -a "$work/containerd/socket" images pull "${plain_http[@]}" "$@" --snapshotter native "$at-pushed:2"
+    run "ctr: pull what it pushed" ctr -a "$work/containerd/socket" images pull "${ctr_registry[@]}" "$@" --snapshotter native "$at-pushed:2"
     run "ctr: remove" ctr -a "$work/containerd/socket" images rm --sync "$at-pushed:2"
 }
 
-oras_part() { # prefix user password: with a login if there is a user
+oras_part() { # prefix user password how: with a login if there is a user, by `token` or `basic`
     local python
     python=$(python_environment oras oras==0.2.43 requests==2.32.5)
     mkdir -p "$work/oras"
     cp "$work/code/data.bin" "$work/code/main.sh" "$work/oras"
-    timeout 60 "$python" - "$host" "$1" "$work/oras" "${2:-}" "${3:-}" >"$work/out" 2>"$work/log" <<'PYTHON' || fail "oras: $(tail -n 5 "$work/log")"
+    timeout 60 "$python" - "$host" "$1" "$work/oras" "${2:-}" "${3:-}" "${4:-token}" >"$work/out" 2>"$work/log" <<'PYTHON' || fail "oras: $(tail -n 5 "$work/log")"
 import os, sys, oras.client
-host, prefix, folder, user, password = sys.argv[1:]
+host, prefix, folder, user, password, how = sys.argv[1:]
 secure = bool(user)
-client = oras.client.OrasClient(hostname=host, insecure=not secure, tls_verify=secure)
+client = oras.client.OrasClient(hostname=host, insecure=not secure, tls_verify=secure, auth_backend=how)
 if user:
-    client.set_basic_auth(user, password)
+    client.auth.set_basic_auth(user, password)
 os.chdir(folder)
 target = f"{host}/{prefix}/oras"
 for tag in ("1", "2"):
