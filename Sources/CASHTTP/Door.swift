@@ -1,4 +1,4 @@
-import CASCore
+package import CASCore
 package import CASRepository
 package import CASWire
 import HTTPTypes
@@ -15,6 +15,18 @@ package struct RequestOrigin: Sendable {
     package var host: String?
     /// Whether something between the client and this server passed it on.
     package var isForwarded: Bool
+
+    /// Headers by which something between a client and a server says that it is there.
+    private static let forwarding = [
+        "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via",
+    ].compactMap { HTTPField.Name($0) }
+
+    /// Where a request comes from, with the token that its door found in it.
+    package init(_ request: Request, token: String?) {
+        self.token = token
+        host = request.head.authority
+        isForwarded = RequestOrigin.forwarding.contains { request.headers.contains($0) }
+    }
 }
 
 /// Who asks, and what that somebody may do.
@@ -23,11 +35,20 @@ package struct Caller: Sendable {
     package var scopes: [TokenScope]
     /// Who it is, for the log and the history; empty where nobody said so with a token.
     package var subject: String
+    /// The token of cas that says so; nil for anything else.
+    package var token: Identifier?
+    /// When what says so ends; nil for never.
+    package var expires: Timestamp?
 
     /// A caller with these rights.
-    package init(scopes: [TokenScope], subject: String = "") {
+    package init(
+        scopes: [TokenScope], subject: String = "", token: Identifier? = nil,
+        expires: Timestamp? = nil
+    ) {
         self.scopes = scopes
         self.subject = subject
+        self.token = token
+        self.expires = expires
     }
 }
 
@@ -36,34 +57,29 @@ package protocol AccessControl: Sendable {
     /// Who sends a request; throws `unauthenticated` for a wrong token, `permissionDenied` for what
     /// must not be asked without one.
     func caller(_ origin: RequestOrigin) async throws -> Caller
+    /// What the holder of a token of cas may do now; throws `unauthenticated` once the token ended.
+    func caller(of token: Identifier) async throws -> Caller
     /// Throws `permissionDenied` for what must not be asked without a valid token, though it needs no
     /// rights.
     func check(_ origin: RequestOrigin) async throws
-}
-
-/// What becomes known of a request while it is answered, for metrics and the log.
-struct RequestNotes {
-    var door = "unknown"
-    var received = 0
-    var subject = ""
 }
 
 /// The native protocol over HTTP: translates requests into calls of the repository and decides nothing.
 package struct Door: HTTPResponder {
     package typealias Context = DoorContext
 
-    let repository: Repository
-    let access: any AccessControl
-    let metrics: ServerMetrics
-    let pool: NIOThreadPool
+    /// What it shares with the other doors of the server.
+    package let shared: SharedResources
     let announcement: ServerAnnouncement
     let clients: (any ClientExecutables)?
-    let bodies: MemoryGate
-    let answers: MemoryGate
-    let openAnswers = OpenAnswers()
-    let waiters = RefWaiters()
-    let buffers = BufferPool()
     let domain = Domain.standard
+
+    var repository: Repository { shared.repository }
+    var access: any AccessControl { shared.access }
+    var metrics: ServerMetrics { shared.metrics }
+    var openAnswers: OpenAnswers { shared.openAnswers }
+    var waiters: RefWaiters { shared.waiters }
+    var buffers: BufferPool { shared.buffers }
 
     /// A door of a repository; blocking calls run on `pool`.
     package init(
@@ -71,25 +87,19 @@ package struct Door: HTTPResponder {
         pool: NIOThreadPool, announcement: ServerAnnouncement = ServerAnnouncement(),
         clients: (any ClientExecutables)? = nil, bodyBytes: Int = 192 << 20
     ) {
-        self.repository = repository
-        self.access = access
-        self.metrics = metrics
-        self.pool = pool
+        shared = SharedResources(
+            repository: repository, access: access, metrics: metrics, pool: pool,
+            bodyBytes: bodyBytes)
         self.announcement = announcement
         self.clients = clients
-        let limits = repository.configuration.limits
-        bodies = MemoryGate(bytes: bodyBytes, reserve: limits.requestBytes)
-        answers = MemoryGate(bytes: limits.answerBytes)
     }
 
     /// Answers the requests that wait for a ref to move, and lets none wait any more.
     package func endWaiting() { waiters.close() }
 
     package func respond(to request: Request, context: Context) async throws -> Response {
-        let start = ContinuousClock.now
-        metrics.begin()
-        defer { metrics.end() }
-        var notes = RequestNotes()
+        shared.begin()
+        var notes = RequestNotes(door: "unknown")
         var response: Response
         do {
             let query = Query(request.uri.query)
@@ -105,34 +115,8 @@ package struct Door: HTTPResponder {
         if let name = HTTPField.Name(ProtocolVersions.header) {
             response.headers[name] = ProtocolVersions.own.description
         }
-        let elapsed = start.duration(to: .now)
-        let milliseconds =
-            Double(elapsed.components.seconds) * 1000
-            + Double(elapsed.components.attoseconds) / 1e15
-        metrics.count(
-            door: notes.door, code: response.status.code, received: notes.received,
-            milliseconds: milliseconds)
-        // Streams and blobs count their bytes as they go.
-        if response.headers[.contentType] != "application/octet-stream",
-            let length = response.body.contentLength
-        {
-            metrics.count(door: notes.door, sent: length)
-        }
-        log(request, response, notes, milliseconds, context)
+        shared.end(request, response, notes, context)
         return response
-    }
-
-    private func log(
-        _ request: Request, _ response: Response, _ notes: RequestNotes, _ milliseconds: Double,
-        _ context: Context
-    ) {
-        var metadata: Logger.Metadata = [
-            "method": "\(request.method)", "path": "\(request.uri.path)",
-            "status": "\(response.status.code)", "milliseconds": "\(Int(milliseconds))",
-            "received": "\(notes.received)",
-        ]
-        if !notes.subject.isEmpty { metadata["subject"] = "\(notes.subject)" }
-        context.logger.info("request", metadata: metadata)
     }
 
     private func answer(
@@ -154,7 +138,7 @@ package struct Door: HTTPResponder {
             }
             return Door.text("ready\n")
         case .metrics:
-            let waiting = bodies.waitingCount
+            let waiting = shared.bodies.waitingCount
             return Door.text(
                 try await blocking { metrics.text(repository, waitingBodies: waiting) })
         default: break
@@ -171,11 +155,10 @@ package struct Door: HTTPResponder {
         let declared = request.headers[.contentLength].flatMap { Int($0) }
         if let declared, declared > limit { throw IncomingBody.tooLarge(limit) }
         context.askForBody(request)
-        let body = IncomingBody(
-            declared: declared, limit: limit, limits: limits, gate: bodies, pool: buffers)
+        let body = shared.body(request, limit: limit)
         defer { body.end() }
         do {
-            try await body.receive(request, context.channel)
+            try await body.receive(request, context)
         } catch let error as SlowBody {
             // Nothing more is read; who goes on sending learns of it when the connection ends.
             context.closeSoon()
@@ -193,15 +176,8 @@ package struct Door: HTTPResponder {
         try ProtocolVersions.check(client: client, server: .own)
     }
 
-    /// Headers by which something between a client and a server says that it is there.
-    private static let forwarding = [
-        "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via",
-    ].compactMap { HTTPField.Name($0) }
-
     private static func origin(_ request: Request) throws -> RequestOrigin {
-        RequestOrigin(
-            token: try token(request), host: request.head.authority,
-            isForwarded: forwarding.contains { request.headers.contains($0) })
+        RequestOrigin(request, token: try token(request))
     }
 
     private static func token(_ request: Request) throws -> String? {
@@ -219,7 +195,7 @@ package struct Door: HTTPResponder {
     func blocking<Output: Sendable>(
         _ body: @escaping @Sendable () throws -> Output
     ) async throws -> Output {
-        try await pool.runIfActive(body)
+        try await shared.blocking(body)
     }
 
     static func text(_ text: String) -> Response {

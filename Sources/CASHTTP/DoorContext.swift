@@ -1,6 +1,6 @@
 import HTTPTypes
 package import Hummingbird
-import NIOCore
+package import NIOCore
 import NIOHTTPTypes
 
 /// What the door knows of a request beside the request: its connection.
@@ -15,7 +15,7 @@ package struct DoorContext: RequestContext {
 
     /// Answers `Expect: 100-continue` (RFC 9110, 10.1.1), so that clients such as curl do not wait a second
     /// before they send a large body; called only once the body is wanted.
-    func askForBody(_ request: Request) {
+    package func askForBody(_ request: Request) {
         guard request.headers[.expect]?.lowercased() == "100-continue" else { return }
         channel.writeAndFlush(
             HTTPResponsePart.head(HTTPResponse(status: .continue)), promise: nil)
@@ -25,7 +25,7 @@ package struct DoorContext: RequestContext {
     ///
     /// The connection ends where that takes too long, so that a client that stands still does not keep
     /// the memory from others.
-    func send(_ piece: ByteBuffer, _ stallNanoseconds: UInt64) async throws {
+    package func send(_ piece: ByteBuffer, _ stallNanoseconds: UInt64) async throws {
         let channel = channel
         let stall = channel.eventLoop.scheduleTask(
             in: .nanoseconds(Int64(clamping: stallNanoseconds))
@@ -39,7 +39,7 @@ package struct DoorContext: RequestContext {
     }
 
     /// Ends the connection once the answer had time to leave.
-    func closeSoon() {
+    package func closeSoon() {
         let channel = channel
         channel.eventLoop.scheduleTask(in: .seconds(2)) { channel.close(promise: nil) }
     }

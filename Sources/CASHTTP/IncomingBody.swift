@@ -1,16 +1,16 @@
-import CASCore
-import Hummingbird
+package import CASCore
+package import Hummingbird
 import NIOCore
 import Synchronization
 
 /// A body whose sender is too slow: the answer is 408.
-struct SlowBody: Error {}
+package struct SlowBody: Error {}
 
 /// The body of one request as it comes into memory.
 ///
 /// A small one is free; of a larger one only what came counts against the gate, so that a slow sender
 /// keeps nobody else waiting.
-final class IncomingBody: Sendable {
+package final class IncomingBody: Sendable {
     private static let step = 1 << 20
 
     private struct State {
@@ -41,10 +41,10 @@ final class IncomingBody: Sendable {
     }
 
     /// What came so far; nobody else uses it.
-    var buffer: ReusableBuffer { state.withLock { $0.buffer } }
+    package var buffer: ReusableBuffer { state.withLock { $0.buffer } }
 
     /// Gives its memory back.
-    func end() {
+    package func end() {
         let (buffer, borrowed) = state.withLock { ($0.buffer, $0.borrowed) }
         if borrowed > 0 {
             pool.give(buffer)
@@ -56,7 +56,8 @@ final class IncomingBody: Sendable {
     ///
     /// Throws `resourceExhausted` as soon as it is too long, SlowBody as soon as it is too slow, and
     /// `cancelled` where its sender goes away.
-    func receive(_ request: Request, _ channel: any Channel) async throws {
+    package func receive(_ request: Request, _ context: DoorContext) async throws {
+        let channel = context.channel
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await self.read(request.body) }
@@ -113,7 +114,7 @@ final class IncomingBody: Sendable {
         }
     }
 
-    static func tooLarge(_ limit: Int) -> CASError {
+    package static func tooLarge(_ limit: Int) -> CASError {
         CASError(
             .resourceExhausted,
             "a request of this kind may have at most \(ByteCount.text(UInt64(limit)))")
@@ -121,7 +122,7 @@ final class IncomingBody: Sendable {
 }
 
 /// How quickly a body comes; time in which the server itself makes it wait does not count.
-final class BodyPace: Sendable {
+package final class BodyPace: Sendable {
     private struct State {
         var received = 0
         var waited = Duration.zero
@@ -131,14 +132,17 @@ final class BodyPace: Sendable {
     private let bytesPerSecond: Int
     private let state = Mutex(State())
 
-    init(_ limits: Limits) {
+    /// The pace that these limits ask for.
+    package init(_ limits: Limits) {
         stall = .nanoseconds(Int64(clamping: limits.bodyStallNanoseconds))
         bytesPerSecond = limits.bodyBytesPerSecond
     }
 
-    func begin() { state.withLock { $0.since = .now } }
+    /// Something is waited for.
+    package func begin() { state.withLock { $0.since = .now } }
 
-    func end(_ bytes: Int) {
+    /// It came.
+    package func end(_ bytes: Int) {
         state.withLock { state in
             if let since = state.since { state.waited += .now - since }
             state.since = nil
@@ -157,6 +161,10 @@ final class BodyPace: Sendable {
     }
 
     /// Looks at it until the task is cancelled; throws where the sender is too slow or gone.
+    package func watch(_ context: DoorContext) async throws {
+        try await watch(context.channel)
+    }
+
     func watch(_ channel: any Channel) async throws {
         while true {
             try await Task.sleep(for: min(.seconds(1), stall / 4))

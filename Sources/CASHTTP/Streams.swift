@@ -27,13 +27,14 @@ final class OpenAnswers: Sendable {
 }
 
 /// Bytes to send, in buffers of their own, so that each is freed as soon as it was sent.
-struct AnswerPiece: Sendable {
+package struct AnswerPiece: Sendable {
     private static let sliceBytes = 256 << 10
     var slices: [ByteBuffer] = []
     /// Whether nothing follows it.
-    var isLast = false
+    package var isLast = false
 
-    init(_ bytes: UnsafeRawBufferPointer, isLast: Bool = false) {
+    /// A copy of these bytes.
+    package init(_ bytes: UnsafeRawBufferPointer, isLast: Bool = false) {
         slices = stride(from: 0, to: bytes.count, by: AnswerPiece.sliceBytes).map {
             ByteBuffer(bytes: bytes[$0..<min($0 + AnswerPiece.sliceBytes, bytes.count)])
         }
@@ -41,7 +42,27 @@ struct AnswerPiece: Sendable {
     }
 
     /// Nothing more.
-    init() { isLast = true }
+    package init() { isLast = true }
+
+    /// Bytes of it.
+    package var count: Int { slices.reduce(0) { $0 + $1.readableBytes } }
+
+    /// Adds a copy of these bytes at the end.
+    package mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        var rest = bytes
+        while !rest.isEmpty {
+            if slices.isEmpty || slices[slices.count - 1].readableBytes >= AnswerPiece.sliceBytes {
+                var slice = ByteBuffer()
+                slice.reserveCapacity(AnswerPiece.sliceBytes)
+                slices.append(slice)
+            }
+            let room = AnswerPiece.sliceBytes - slices[slices.count - 1].readableBytes
+            let part = min(room, rest.count)
+            slices[slices.count - 1].writeBytes(
+                UnsafeRawBufferPointer(rebasing: rest[..<part]))
+            rest = UnsafeRawBufferPointer(rebasing: rest[part...])
+        }
+    }
 }
 
 /// Answers that are streams.
@@ -84,23 +105,11 @@ extension Door {
         }
     }
 
-    /// Reads a piece once there is memory for it, and sends it; returns whether it is the last.
     func send(
         _ door: String, _ context: Context, _ size: Int,
         _ read: @escaping @Sendable () throws -> AnswerPiece
     ) async throws -> Bool {
-        let size = min(size, repository.configuration.limits.answerBytes)
-        let loan = answers.loan()
-        try await answers.acquire(size, for: loan)
-        defer { answers.end(loan, size) }
-        guard context.channel.isActive else { throw ChannelError.ioOnClosedChannel }
-        var piece = try await blocking(read)
-        metrics.count(door: door, sent: piece.slices.reduce(0) { $0 + $1.readableBytes })
-        piece.slices.reverse()
-        while let slice = piece.slices.popLast() {
-            try await context.send(slice, repository.configuration.limits.answerStallNanoseconds)
-        }
-        return piece.isLast
+        try await shared.send(door, context, size, read)
     }
 
     /// The content of one blob, or a range of it (RFC 9110, 14: one range of bytes).
