@@ -97,6 +97,13 @@ let package = Package(
                 hummingbird, httpTypes, log, nioCore, nioPosix,
             ]),
 
+        module(
+            "CASRegistry",
+            [
+                "CASCore", "CASWire", "CASOCI", "CASRepository", "CASHTTP", hummingbird, httpTypes,
+                log, nioCore,
+            ]),
+
         // Client side.
         module(
             "CASClient",
@@ -114,7 +121,7 @@ let package = Package(
             "CASServer",
             [
                 "CASCore", "CASWire", "CASFileSystem", "CASCatalog", "CASRepository", "CASHTTP",
-                "CASClient", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                "CASRegistry", "CASClient", .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "JWTKit", package: "jwt-kit"),
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"), httpTypes,
@@ -191,6 +198,12 @@ let package = Package(
                 .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
             ], data: ["exchange-1.txt"]),
+        tests(
+            "CASRegistryTests",
+            [
+                "CASCore", "CASWire", "CASFileSystem", "CASOCI", "CASRepository", "CASHTTP",
+                "CASRegistry", "CASServer", "CASClient",
+            ]),
         tests("CASKubernetesTests", ["CASCore", "CASKubernetes"], data: ["Golden"]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),
         .target(

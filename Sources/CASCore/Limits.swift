@@ -63,6 +63,9 @@ package struct Limits: Sendable {
     /// Seconds for which a blob stays that was linked and that no manifest names yet.
     package var linkSeconds: UInt64 = 24 * 60 * 60
 
+    /// Seconds for which a token holds that the registry issues to who showed credentials.
+    package var registryTokenSeconds: Int64 = 300
+
     /// The limits in force everywhere but in tests.
     package static let standard = Limits()
 

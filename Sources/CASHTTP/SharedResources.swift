@@ -4,7 +4,7 @@ import CASWire
 import HTTPTypes
 package import Hummingbird
 import Logging
-package import NIOCore
+import NIOCore
 package import NIOPosix
 
 /// What becomes known of a request while it is answered, for metrics and the log.
@@ -15,6 +15,8 @@ package struct RequestNotes: Sendable {
     package var received = 0
     /// Who asked; empty where nobody said so.
     package var subject = ""
+    /// Whether the body of the answer counts its bytes as it goes.
+    package var isStreamed = false
     /// When the request came.
     let start = ContinuousClock.now
 
@@ -89,7 +91,7 @@ package struct SharedResources: Sendable {
             door: notes.door, code: response.status.code, received: notes.received,
             milliseconds: milliseconds)
         // Streams and blobs count their bytes as they go.
-        if response.headers[.contentType] != "application/octet-stream",
+        if !notes.isStreamed, response.headers[.contentType] != "application/octet-stream",
             let length = response.body.contentLength
         {
             metrics.count(door: notes.door, sent: length)
@@ -138,21 +140,26 @@ package struct SharedResources: Sendable {
     ) async throws {
         openAnswers.begin()
         defer { openAnswers.end() }
-        var piece: BorrowedPiece? = try await borrow(context, read)
-        while let present = piece {
-            if present.piece.isLast {
-                try await deliver(present, door, context)
-                return
-            }
+        var piece = try await borrow(context, read)
+        while !piece.piece.isLast {
             async let next = borrow(context, read)
-            do { try await deliver(present, door, context) } catch {
-                // What was read meanwhile is given back; why it could not be read does not matter now.
-                if case .success(let unsent) = await Result.of({ try await next }) {
-                    answers.end(unsent.loan, unsent.size)
-                }
-                throw error
+            let failure = await failure { try await deliver(piece, door, context) }
+            let following = try await next
+            if let failure {
+                answers.end(following.loan, following.size)
+                throw failure
             }
-            piece = try await next
+            piece = following
+        }
+        try await deliver(piece, door, context)
+    }
+
+    private func failure(_ body: () async throws -> Void) async -> (any Error)? {
+        do {
+            try await body()
+            return nil
+        } catch {
+            return error
         }
     }
 
@@ -183,12 +190,5 @@ package struct SharedResources: Sendable {
     ) async throws {
         defer { answers.end(borrowed.loan, borrowed.size) }
         _ = try await send(borrowed.piece, door, context)
-    }
-}
-
-extension Result where Failure == any Error, Success: Sendable {
-    /// What an asynchronous call came to.
-    fileprivate static func of(_ body: () async throws -> Success) async -> Self {
-        do { return .success(try await body()) } catch { return .failure(error) }
     }
 }

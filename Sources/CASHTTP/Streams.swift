@@ -44,6 +44,13 @@ package struct AnswerPiece: Sendable {
     /// Nothing more.
     package init() { isLast = true }
 
+    /// Nothing yet.
+    package static var empty: AnswerPiece {
+        var piece = AnswerPiece()
+        piece.isLast = false
+        return piece
+    }
+
     /// Bytes of it.
     package var count: Int { slices.reduce(0) { $0 + $1.readableBytes } }
 

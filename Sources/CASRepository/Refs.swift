@@ -171,15 +171,21 @@ extension Repository {
         }
     }
 
+    /// A token by its name in the store; nil where it was revoked, expired, or never was.
+    package func tokenInForce(_ id: Identifier) throws -> TokenRecord? {
+        guard let record = try catalog.read({ try $0.token(id) }), record.revoked == nil,
+            record.expires.map({ clock.now() < $0 }) ?? true
+        else { return nil }
+        return record
+    }
+
     /// The token whose secret text this is; nil for a wrong, revoked or expired one.
     package func authenticate(_ text: String) throws -> TokenRecord? {
         let parts = text.split(separator: "_", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0] == "cas", let id = Identifier(hexadecimal: parts[1]),
             let secret = Hexadecimal.decode(parts[2])
         else { return nil }
-        guard let record = try catalog.read({ try $0.token(id) }), record.revoked == nil,
-            record.expires.map({ clock.now() < $0 }) ?? true
-        else { return nil }
+        guard let record = try tokenInForce(id) else { return nil }
         // Digests are compared, not secrets: how long it takes says nothing about the secret.
         return Digest.of(secret) == record.secretHash ? record : nil
     }

@@ -1,6 +1,7 @@
 import CASCore
 import CASFileSystem
 import CASHTTP
+import CASRegistry
 import CASRepository
 import CASWire
 import Glibc
@@ -155,21 +156,26 @@ package enum Server {
     private static func door(
         _ configuration: ServerConfiguration, _ repository: Repository, _ pool: NIOThreadPool,
         _ identities: IdentityVerifier?, _ clients: ClientStore?
-    ) -> Door {
+    ) -> Doors {
         var announcement = configuration.announcement
         // Who reaches a loopback server from elsewhere comes through something that needs a token.
         announcement.anonymous =
             (configuration.isLoopback ? .nothing : configuration.anonymous).rawValue
         announcement.audience = configuration.issuers.isEmpty ? "" : configuration.audience
         let metrics = ServerMetrics()
-        return Door(
+        let door = Door(
             repository: repository,
             access: TokenAccess(repository, configuration, identities, metrics, pool),
             metrics: metrics, pool: pool, announcement: announcement, clients: clients)
+        return Doors(
+            native: door,
+            registry: RegistryDoor(
+                door.shared, isTLS: configuration.isTLS,
+                publicURL: configuration.announcement.publicURL, clock: SystemClock()))
     }
 
     private static func application(
-        _ configuration: ServerConfiguration, _ door: Door, _ builder: HTTPServerBuilder,
+        _ configuration: ServerConfiguration, _ door: Doors, _ builder: HTTPServerBuilder,
         _ logger: Logger, _ onReady: @escaping @Sendable (String) -> Void
     ) -> some ApplicationProtocol {
         Application(
@@ -233,12 +239,24 @@ package enum Server {
     }
 }
 
+/// The doors of a server behind one address, told apart by the path.
+struct Doors: HTTPResponder {
+    let native: Door
+    let registry: RegistryDoor
+
+    func respond(to request: Request, context: DoorContext) async throws -> Response {
+        RegistryDoor.isFor(request.uri.path)
+            ? try await registry.respond(to: request, context: context)
+            : try await native.respond(to: request, context: context)
+    }
+}
+
 /// Lets requests that wait for a ref go once the server is to end, so that it need not wait for them.
 private struct WaitingRequests: Service {
-    let door: Door
+    let door: Doors
 
     func run() async throws {
         try await gracefulShutdown()
-        door.endWaiting()
+        door.native.endWaiting()
     }
 }

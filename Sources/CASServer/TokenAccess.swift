@@ -51,9 +51,7 @@ struct TokenAccess: AccessControl {
                     .unauthenticated, "the token is wrong, expired or revoked",
                     hint: "ask for a new one: cas token create")
             }
-            return Caller(
-                scopes: record.scopes,
-                subject: "token \(record.name.isEmpty ? record.id.description : record.name)")
+            return TokenAccess.caller(record)
         }
         guard let identities else {
             throw CASError(
@@ -68,6 +66,23 @@ struct TokenAccess: AccessControl {
             metrics.count(identity: failure.outcome.rawValue)
             throw failure.error
         }
+    }
+
+    func caller(of token: Identifier) async throws -> Caller {
+        guard let record = try await pool.runIfActive({ try repository.tokenInForce(token) })
+        else {
+            throw CASError(
+                .unauthenticated, "the token behind this one expired or was revoked",
+                hint: "ask for a new one: cas token create")
+        }
+        return TokenAccess.caller(record)
+    }
+
+    private static func caller(_ record: TokenRecord) -> Caller {
+        Caller(
+            scopes: record.scopes,
+            subject: "token \(record.name.isEmpty ? record.id.description : record.name)",
+            token: record.id, expires: record.expires)
     }
 
     func check(_ origin: RequestOrigin) async throws {

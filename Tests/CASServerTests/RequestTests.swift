@@ -13,7 +13,7 @@ import Testing
         try await onThread {
             let connection = try ServerWorld().rawKept()
             for (method, path) in [
-                ("GET", "/"), ("GET", "/v2"), ("POST", "/v1"), ("DELETE", "/v1/refs"),
+                ("GET", "/"), ("GET", "/v3"), ("POST", "/v1"), ("DELETE", "/v1/refs"),
                 ("PATCH", "/v1/refs/a"), ("GET", "/v1/push/\(Self.push)"), ("PUT", "/healthz"),
                 ("GET", "/v1/plan"), ("HEADER", "/v1"),
             ] where method != "HEADER" {

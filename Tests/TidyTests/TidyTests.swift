@@ -12,7 +12,7 @@ import Testing
     private static let layers = [
         "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASOCI",
         "CASWire", "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository", "CASWorkspace",
-        "CASHTTP", "CASClient", "CASKubernetes", "CASServer", "cas",
+        "CASHTTP", "CASRegistry", "CASClient", "CASKubernetes", "CASServer", "cas",
     ]
 
     /// Modules from elsewhere and C, and who may import them; what is not listed nobody may.
@@ -24,12 +24,12 @@ import Testing
         "GRDB": ["CASCatalog"],
         "SQLite3": [],
         "GRDBSQLite": ["CASCatalog"],
-        "Hummingbird": ["CASHTTP", "CASServer"],
+        "Hummingbird": ["CASHTTP", "CASRegistry", "CASServer"],
         "HummingbirdCore": ["CASHTTP", "CASServer"],
         "HummingbirdTLS": ["CASServer"],
-        "HTTPTypes": ["CASHTTP", "CASServer"],
-        "Logging": ["CASHTTP", "CASServer", "cas"],
-        "NIOCore": ["CASHTTP", "CASClient", "CASServer"],
+        "HTTPTypes": ["CASHTTP", "CASRegistry", "CASServer"],
+        "Logging": ["CASHTTP", "CASRegistry", "CASServer", "cas"],
+        "NIOCore": ["CASHTTP", "CASRegistry", "CASClient", "CASServer"],
         "NIOPosix": ["CASHTTP", "CASClient", "CASServer"],
         "NIOHTTPTypes": ["CASHTTP", "CASServer"],
         "NIOHTTP1": ["CASHTTP", "CASClient", "CASServer"],

@@ -57,7 +57,8 @@ final class IdentityVerifier: Sendable {
             let scopes = rules.filter { $0.isFor(issuer: issuer) }.compactMap {
                 $0.scope(token.claims)
             }
-            return Caller(scopes: scopes, subject: subject)
+            let expires = token.claims["exp"]?.date.map { Timestamp(seconds: Int64($0)) }
+            return Caller(scopes: scopes, subject: subject, expires: expires)
         }
     }
 

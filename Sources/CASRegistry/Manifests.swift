@@ -1,0 +1,260 @@
+import CASCore
+import CASHTTP
+import CASOCI
+import CASRepository
+import CASWire
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// Manifests: served byte for byte with the type that they were pushed with, whatever is accepted.
+extension RegistryDoor {
+    /// A manifest as it is answered.
+    private struct Found: Sendable {
+        var digest: OCIDigest
+        var bytes: [UInt8]
+        var mediaType: String
+        /// When the tag goes away, where somebody said so.
+        var expires: Timestamp?
+    }
+
+    func manifest(
+        _ name: String, _ reference: ManifestReference, _ request: Request
+    ) async throws -> Response {
+        let found = try await shared.blocking { [self] in try find(name, reference) }
+        guard let found else { throw Refusal.unknownManifest(reference.text) }
+        let tag = "\"\(found.digest)\""
+        var headers: HTTPFields = [.contentType: found.mediaType, .eTag: tag]
+        headers.set("Docker-Content-Digest", found.digest.description)
+        if let expires = found.expires {
+            headers.set("Warning", "299 - \"the tag goes away at \(expires.iso8601)\"")
+        }
+        if RegistryDoor.matches(request.headers[.ifNoneMatch], tag) {
+            return Response(status: .notModified, headers: headers)
+        }
+        return Response(
+            status: .ok, headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: found.bytes)))
+    }
+
+    private func find(_ name: String, _ reference: ManifestReference) throws -> Found? {
+        var expires: Timestamp?
+        let digest: Digest
+        var shown: OCIDigest?
+        switch reference {
+        case .tag(let tag):
+            guard let entry = try repository.ref(try RefName(name: name, tag: tag), domain: domain),
+                let target = try manifestDigest(entry)
+            else { return nil }
+            digest = target
+            expires = entry.expires
+        case .digest(let asked):
+            guard let known = try resolve(asked) else { return nil }
+            digest = known
+            shown = asked
+        }
+        guard let link = try repository.link(name, digest, kind: .manifest, domain: domain),
+            let bytes = try repository.read(
+                blob: digest, maximumBytes: shared.limits.manifestBytes, domain: domain)
+        else { return nil }
+        return Found(
+            digest: try shown ?? shownDigest(digest, bytes), bytes: bytes,
+            mediaType: link.mediaType,
+            expires: expires)
+    }
+
+    /// The manifest that a tag names; nil where it names something that is none.
+    private func manifestDigest(_ entry: RefEntry) throws -> Digest? {
+        entry.target.kind == .manifest ? entry.target.digest : nil
+    }
+
+    /// The digest to call a manifest by where the request named none: by SHA-512 what was pushed by that.
+    func shownDigest(_ digest: Digest, _ bytes: [UInt8]) throws -> OCIDigest {
+        let alias = bytes.withUnsafeBytes { SHA512Hasher.of($0) }
+        return try repository.digest(alias: alias, domain: domain) == digest
+            ? .sha512(alias) : .sha256(digest)
+    }
+
+    func putManifest(
+        _ name: String, _ reference: ManifestReference, _ query: RegistryQuery,
+        _ caller: RegistryCaller, _ request: Request, _ context: Context,
+        _ notes: inout RequestNotes
+    ) async throws -> Response {
+        let tags = try tags(reference, query)
+        let limit = shared.limits.manifestBytes
+        if let declared = request.headers[.contentLength].flatMap({ Int($0) }), declared > limit {
+            throw IncomingBody.tooLarge(limit)
+        }
+        let body = shared.body(request, limit: limit)
+        defer { body.end() }
+        context.askForBody(request)
+        try await receive(body, request, context)
+        notes.received = body.buffer.count
+        let bytes = Array(body.buffer.bytes)
+        let type = request.headers[.contentType]
+        let condition = try RegistryDoor.precondition(request)
+        let put = try await shared.blocking { [self] in
+            try self.put(bytes, type, name, reference, tags, condition, caller)
+        }
+        for tag in tags { shared.moved(try RefName(name: name, tag: tag)) }
+        var response = Response(
+            status: .created, headers: [.location: "/v2/\(name)/manifests/\(put.digest)"])
+        response.setDigest(put.digest)
+        if let subject = put.subject { response.headers.set("OCI-Subject", subject.description) }
+        if case .digest = reference {
+            for tag in tags { response.headers.add("OCI-Tag", tag) }
+        }
+        return response
+    }
+
+    /// The tags that a manifest is put under.
+    private func tags(
+        _ reference: ManifestReference, _ query: RegistryQuery
+    ) throws -> [String] {
+        guard case .digest = reference else { return [reference.text] }
+        var tags: [String] = []
+        for tag in query.all("tag") where !tags.contains(tag) {
+            guard RefName.isTag(tag) else {
+                throw Refusal(.tagInvalid, "'\(Refusal.shown(tag))' is not a valid tag")
+            }
+            tags.append(tag)
+        }
+        guard tags.count <= shared.limits.tagsPerManifest else {
+            throw Refusal(
+                .tagInvalid,
+                "a manifest can be put under at most \(shared.limits.tagsPerManifest) tags at once",
+                status: 414)
+        }
+        return tags
+    }
+
+    private func put(
+        _ bytes: [UInt8], _ type: String?, _ name: String, _ reference: ManifestReference,
+        _ tags: [String], _ condition: Precondition, _ caller: RegistryCaller
+    ) throws -> (digest: OCIDigest, subject: OCIDigest?) {
+        var digest = OCIDigest.of(bytes)
+        if case .digest(let expected) = reference {
+            guard expected.names(bytes) else {
+                throw Refusal(
+                    .digestInvalid, "the manifest is not the one that \(expected) names")
+            }
+            digest = expected
+        }
+        let summary = try ManifestSummary(bytes, contentType: type)
+        var manifest = NewManifest(name: name, bytes: bytes, mediaType: summary.mediaType)
+        manifest.artifactType = summary.artifactType
+        manifest.subject = try summary.subject.map { try key(ofSubject: $0.digest) }
+        if case .sha512(let alias) = digest { manifest.sha512 = alias }
+        manifest.tags = tags
+        if case .digest = reference { manifest.isByDigest = true }
+        var names: [Digest: OCIDigest] = [:]
+        manifest.blobs = try known(summary.requiredBlobs, &names)
+        manifest.manifests = try known(summary.requiredManifests, &names)
+        manifest.optional = try summary.optional.compactMap(resolve)
+        manifest.precondition = condition
+        manifest.provenance = provenance(caller)
+        do {
+            switch try repository.putManifest(manifest, domain: domain) {
+            case .done: return (digest, summary.subject?.digest)
+            case .missing(let missing):
+                throw RegistryDoor.missing(missing.map { names[$0] ?? .sha256($0) })
+            case .conflict:
+                throw Refusal(
+                    .manifestInvalid, "a tag names something else than the request expects",
+                    status: 412)
+            }
+        } catch let error as CASError where error.code == .failedPrecondition {
+            throw Refusal(.denied, error.message, detail: error.hint)
+        }
+    }
+
+    /// What the store calls these; throws a `Refusal` for those that nobody pushed.
+    private func known(
+        _ digests: [OCIDigest], _ names: inout [Digest: OCIDigest]
+    ) throws -> [Digest] {
+        var known: [Digest] = []
+        var missing: [OCIDigest] = []
+        for digest in digests {
+            if let found = try resolve(digest) {
+                names[found] = digest
+                known.append(found)
+            } else {
+                missing.append(digest)
+            }
+        }
+        guard missing.isEmpty else { throw RegistryDoor.missing(missing) }
+        return known
+    }
+
+    private static func missing(_ digests: [OCIDigest]) -> Refusal {
+        var refusal = Refusal(.manifestBlobUnknown, "the manifest names what is not there")
+        refusal.errors = digests.prefix(100).map { digest in
+            RegistryError(
+                .manifestBlobUnknown, "the repository does not have \(digest)",
+                detail: .object([JSON.Member("digest", .text(digest.description))]))
+        }
+        return refusal
+    }
+
+    /// What links call a subject: a SHA-512 that nothing is known by stands for itself by its own digest.
+    func key(ofSubject digest: OCIDigest) throws -> Digest {
+        try resolve(digest) ?? RegistryDoor.stand(for: digest)
+    }
+
+    /// Names a SHA-512 among subjects before anything is known by it.
+    static func stand(for digest: OCIDigest) -> Digest {
+        Digest.of(Array(digest.description.utf8))
+    }
+
+    /// What the tags of a manifest have to name, as a conditional request says (RFC 9110, 13.1).
+    private static func precondition(_ request: Request) throws -> Precondition {
+        if request.headers[.ifNoneMatch] == "*" { return .absent }
+        guard let header = request.headers[.ifMatch], header != "*" else { return .any }
+        guard header.hasPrefix("\""), header.hasSuffix("\""), header.count > 2,
+            case .sha256(let digest)? = try? OCIDigest(header.dropFirst().dropLast())
+        else {
+            throw Refusal(
+                .manifestInvalid, "no manifest has the tag that If-Match names", status: 412)
+        }
+        return .digest(digest)
+    }
+
+    func deleteManifest(
+        _ name: String, _ reference: ManifestReference, _ caller: RegistryCaller
+    ) async throws -> Response {
+        let isThere = try await shared.blocking { [self] in
+            switch reference {
+            case .tag(let tag):
+                let ref = try RefName(name: name, tag: tag)
+                do {
+                    try repository.removeRef(ref, .any, provenance(caller), domain: domain)
+                } catch let error as CASError where error.code == .notFound {
+                    return false
+                }
+                shared.moved(ref)
+                return true
+            case .digest(let digest):
+                guard let known = try resolve(digest) else { return false }
+                return try repository.unlink(
+                    name, known, kind: .manifest, provenance(caller), domain: domain)
+            }
+        }
+        guard isThere else { throw Refusal.unknownManifest(reference.text) }
+        return Response(status: .accepted)
+    }
+
+    /// Who does something, for the history.
+    func provenance(_ caller: RegistryCaller) -> Provenance {
+        Provenance(time: clock.now(), subject: caller.subject)
+    }
+}
+
+extension ManifestReference {
+    /// As it stands in the path.
+    var text: String {
+        switch self {
+        case .tag(let tag): tag
+        case .digest(let digest): digest.description
+        }
+    }
+}

@@ -1,0 +1,233 @@
+import CASCore
+import CASHTTP
+import CASOCI
+import CASRepository
+import CASWire
+import HTTPTypes
+import Hummingbird
+
+/// Uploads: begun, streamed or in parts, and closed with the digest.
+extension RegistryDoor {
+    /// POST: a mount, a whole blob, or a place to send one to.
+    func beginUpload(
+        _ name: String, _ query: RegistryQuery, _ caller: RegistryCaller, _ request: Request,
+        _ context: Context, _ notes: inout RequestNotes
+    ) async throws -> Response {
+        if let algorithm = query["digest-algorithm"] {
+            guard OCIDigest.Algorithm(rawValue: algorithm) != nil else {
+                throw Refusal(
+                    .digestInvalid,
+                    "digests by '\(Refusal.shown(algorithm))' are not supported",
+                    detail: "use sha256, or sha512")
+            }
+        }
+        if let text = query["mount"] {
+            let digest = try RegistryRoute.digest(text)
+            let source = query["from"]
+            let isMounted = try await shared.blocking { [self] in
+                try mount(digest, from: source, to: name, caller)
+            }
+            if isMounted { return RegistryDoor.created(name, digest) }
+        }
+        let upload = try await newUpload(name)
+        guard let text = query["digest"], query["mount"] == nil, RegistryDoor.hasBody(request)
+        else { return RegistryDoor.uploadAnswer(name, upload, 0, status: .accepted) }
+        do {
+            let digest = try RegistryRoute.digest(text)
+            try await append(
+                name, upload, at: nil, request, context, &notes, isWhole: true)
+            return try await close(name, upload, digest)
+        } catch {
+            // Nobody knows its name, so that nobody could go on with it.
+            _ = try await shared.blocking { [repository, domain] in
+                try repository.cancelUpload(name, upload, domain: domain)
+            }
+            throw error
+        }
+    }
+
+    private func newUpload(_ name: String) async throws -> Identifier {
+        do {
+            return try await shared.blocking { [repository, domain] in
+                try repository.beginUpload(name, domain: domain)
+            }
+        } catch let error as CASError where error.code == .resourceExhausted && error.path == nil {
+            var refusal = Refusal(.tooManyRequests, error.message, detail: error.hint)
+            refusal.headers[.retryAfter] = "60"
+            throw refusal
+        }
+    }
+
+    /// Links a blob of another repository: of the one that is named, or of any that the caller may read.
+    private func mount(
+        _ digest: OCIDigest, from source: String?, to name: String, _ caller: RegistryCaller
+    ) throws -> Bool {
+        guard let digest = try resolve(digest) else { return false }
+        if try repository.link(name, digest, kind: .blob, domain: domain) != nil { return true }
+        if let source, RefName.isName(source), caller.allows(.pull, source),
+            try repository.mount(digest, from: source, to: name, domain: domain)
+        {
+            return true
+        }
+        let names = try repository.linkedAnywhere(
+            digest, limit: shared.limits.listingEntries, domain: domain)
+        for other in names where caller.allows(.pull, other) {
+            if try repository.mount(digest, from: other, to: name, domain: domain) { return true }
+        }
+        return false
+    }
+
+    /// PATCH: more bytes, with a range that says where they belong or without.
+    func uploadPart(
+        _ name: String, _ upload: Identifier, _ request: Request, _ context: Context,
+        _ notes: inout RequestNotes
+    ) async throws -> Response {
+        let size = try await append(
+            name, upload, at: try RegistryDoor.contentRange(request), request, context, &notes)
+        return RegistryDoor.uploadAnswer(name, upload, size, status: .accepted)
+    }
+
+    /// PUT: the last bytes, if any, and the digest of all.
+    func finishUpload(
+        _ name: String, _ upload: Identifier, _ query: RegistryQuery, _ request: Request,
+        _ context: Context, _ notes: inout RequestNotes
+    ) async throws -> Response {
+        guard let text = query["digest"] else {
+            throw Refusal(
+                .digestInvalid, "an upload is closed with the digest of the blob",
+                detail: "PUT …?digest=sha256:…")
+        }
+        let digest = try RegistryRoute.digest(text)
+        let range = try RegistryDoor.contentRange(request)
+        if RegistryDoor.hasBody(request) || range != nil {
+            try await append(name, upload, at: range, request, context, &notes)
+        }
+        return try await close(name, upload, digest)
+    }
+
+    private func close(
+        _ name: String, _ upload: Identifier, _ digest: OCIDigest
+    ) async throws -> Response {
+        let expected: ExpectedDigest =
+            switch digest {
+            case .sha256(let digest): .sha256(digest)
+            case .sha512(let bytes): .sha512(bytes)
+            }
+        do {
+            _ = try await shared.blocking { [repository, domain] in
+                try repository.finishUpload(name, upload, expecting: expected, domain: domain)
+            }
+        } catch let error as CASError where error.code == .invalidArgument {
+            throw Refusal(.digestInvalid, error.message, detail: error.hint)
+        }
+        return RegistryDoor.created(name, digest)
+    }
+
+    func uploadSize(_ name: String, _ upload: Identifier) async throws -> UInt64? {
+        try await shared.blocking { [repository, domain] in
+            try repository.uploadStatus(name, upload, domain: domain)
+        }
+    }
+
+    /// Takes the body of a request into an upload; returns the bytes that it has then, durable.
+    ///
+    /// What came is kept where the sender is too slow or goes away, so that it can go on; with `isWhole`
+    /// the sender can not, and nothing is.
+    @discardableResult
+    private func append(
+        _ name: String, _ upload: Identifier, at range: Range<UInt64>?, _ request: Request,
+        _ context: Context, _ notes: inout RequestNotes, isWhole: Bool = false
+    ) async throws -> UInt64 {
+        let declared = request.headers[.contentLength].flatMap { UInt64($0) }
+        let wanted = range.map { $0.upperBound - $0.lowerBound }
+        if let declared, let wanted, declared != wanted {
+            throw Refusal(
+                .sizeInvalid, "the body has \(declared) bytes and its range says \(wanted)")
+        }
+        if let declared, declared > shared.limits.imageBlobBytes {
+            throw Refusal(
+                .sizeInvalid,
+                "a blob may have at most \(ByteCount.text(shared.limits.imageBlobBytes))",
+                status: 413)
+        }
+        let writer = try await self.writer(name, upload, at: range?.lowerBound)
+        context.askForBody(request)
+        let body = UploadBody(shared, writer, expected: wanted ?? declared)
+        do {
+            try await body.receive(request, context)
+        } catch {
+            notes.received = Int(clamping: body.count)
+            if error is SlowBody { context.closeSoon() }
+            let isLost = (error as? CASError)?.code == .cancelled
+            try await shared.blocking {
+                guard !isWhole, error is SlowBody || isLost else { return writer.abandon() }
+                do {
+                    try body.writeRest()
+                    _ = try writer.checkpoint()
+                } catch {
+                    writer.abandon()
+                    throw error
+                }
+            }
+            throw error
+        }
+        notes.received = Int(clamping: body.count)
+        return try await shared.blocking { try writer.checkpoint() }
+    }
+
+    private func writer(
+        _ name: String, _ upload: Identifier, at offset: UInt64?
+    ) async throws -> UploadWriter {
+        do {
+            return try await shared.blocking { [repository, domain] in
+                try repository.append(name, upload, at: offset, domain: domain)
+            }
+        } catch let error as CASError where error.code == .outOfRange {
+            var refusal = Refusal(.rangeInvalid, error.message, detail: error.hint)
+            if let size = try await uploadSize(name, upload) {
+                refusal.headers =
+                    RegistryDoor.uploadAnswer(name, upload, size, status: .accepted)
+                    .headers
+                refusal.headers[.contentLength] = nil
+            }
+            throw refusal
+        }
+    }
+
+    /// Where the body belongs, as its Content-Range says; nil without one, throws for one that is none.
+    private static func contentRange(_ request: Request) throws -> Range<UInt64>? {
+        guard let header = request.headers[.contentRange] else { return nil }
+        guard let range = ContentRange(header)?.range else {
+            throw Refusal(
+                .rangeInvalid, "'\(Refusal.shown(header))' is not a range of bytes",
+                detail: "write first-last: 0-1023")
+        }
+        return range
+    }
+
+    /// Whether anything is sent along.
+    private static func hasBody(_ request: Request) -> Bool {
+        if let length = request.headers[.contentLength] { return length != "0" }
+        return request.headers.contains(.transferEncoding)
+    }
+
+    /// The state of an upload, as clients go on from.
+    static func uploadAnswer(
+        _ name: String, _ upload: Identifier, _ size: UInt64, status: HTTPResponse.Status
+    ) -> Response {
+        var response = Response(
+            status: status, headers: [.location: "/v2/\(name)/blobs/uploads/\(upload)"])
+        // Docker reads "0-N", without a unit.
+        response.headers[.range] = ContentRange.received(size)
+        response.headers.set("Docker-Upload-UUID", upload.description)
+        return response
+    }
+
+    /// A blob that is there now.
+    static func created(_ name: String, _ digest: OCIDigest) -> Response {
+        var response = Response(
+            status: .created, headers: [.location: "/v2/\(name)/blobs/\(digest)"])
+        response.setDigest(digest)
+        return response
+    }
+}
