@@ -11,8 +11,9 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from conformance.checks import Checks, same
+from conformance.checks import same
 from conformance.client import MANIFEST, OCTETS, Client, Problem, digest_of, expect, with_query
+from conformance.hostile import BadInput
 from conformance.sets import DataSet
 from conformance.tars import odd_tars
 
@@ -26,7 +27,7 @@ parser.add_argument("--ca-file", default=None)
 parser.add_argument("--only", default="", help="cases with this in their name")
 arguments = parser.parse_args()
 client = Client(arguments.registry, arguments.user, os.environ.get("CONFORMANCE_PASSWORD"), arguments.ca_file)
-checks = Checks(client, arguments.repository)
+checks = BadInput(client, arguments.repository)
 NAME = arguments.repository + "/restart"
 
 
