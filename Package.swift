@@ -202,7 +202,7 @@ let package = Package(
             "CASRegistryTests",
             [
                 "CASCore", "CASWire", "CASFileSystem", "CASOCI", "CASRepository", "CASHTTP",
-                "CASRegistry", "CASServer", "CASClient",
+                "CASRegistry", "CASServer", httpTypes, log,
             ]),
         tests("CASKubernetesTests", ["CASCore", "CASKubernetes"], data: ["Golden"]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),

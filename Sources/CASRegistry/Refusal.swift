@@ -82,7 +82,8 @@ struct Refusal: Error {
         switch error {
         case let refusal as Refusal: return refusal
         case let error as RegistryError:
-            return Refusal(error, status: error.code == .sizeInvalid ? 413 : nil)
+            guard error.code == .sizeInvalid else { return Refusal(error) }
+            return Refusal(RegistryError(.manifestInvalid, error.message), status: 413)
         case let error as CASError: return of(error, route)
         case is SlowBody:
             return Refusal(
@@ -115,7 +116,9 @@ struct Refusal: Error {
         case .permissionDenied: code = .denied
         case .resourceExhausted:
             // The server's machine refuses where a file is named, else the request asks for too much.
-            (code, status) = error.path == nil ? (.sizeInvalid, 413) : (.unknown, 507)
+            (code, status) =
+                error.path == nil
+                ? (isUpload ? .sizeInvalid : .manifestInvalid, 413) : (.unknown, 507)
         case .failedPrecondition: code = .unsupported
         case .unimplemented: (code, status) = (.unsupported, 501)
         case .unavailable: code = .unavailable

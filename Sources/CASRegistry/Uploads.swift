@@ -21,6 +21,7 @@ extension RegistryDoor {
                     detail: "use sha256, or sha512")
             }
         }
+        let whole = try query["digest"].map { try RegistryRoute.digest($0) }
         if let text = query["mount"] {
             let digest = try RegistryRoute.digest(text)
             let source = query["from"]
@@ -30,13 +31,17 @@ extension RegistryDoor {
             if isMounted { return RegistryDoor.created(name, digest) }
         }
         let upload = try await newUpload(name)
-        guard let text = query["digest"], query["mount"] == nil, RegistryDoor.hasBody(request)
-        else { return RegistryDoor.uploadAnswer(name, upload, 0, status: .accepted) }
+        let hasBody = RegistryDoor.hasBody(request)
+        // Without a body only nothing can be whole; who sends none else means to send it later.
+        guard let whole, query["mount"] == nil, hasBody || whole.names([]) else {
+            return RegistryDoor.uploadAnswer(name, upload, 0, status: .accepted)
+        }
         do {
-            let digest = try RegistryRoute.digest(text)
-            try await append(
-                name, upload, at: nil, request, context, &notes, isWhole: true)
-            return try await close(name, upload, digest)
+            if hasBody {
+                try await append(
+                    name, upload, at: nil, request, context, &notes, isWhole: true)
+            }
+            return try await close(name, upload, whole)
         } catch {
             // Nobody knows its name, so that nobody could go on with it.
             _ = try await shared.blocking { [repository, domain] in

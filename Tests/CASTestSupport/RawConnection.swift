@@ -3,19 +3,26 @@ import CASFileSystem
 import Glibc
 
 /// A TCP connection that speaks as much HTTP/1.1 as a test wants it to.
-final class RawConnection {
-    struct Answer {
-        var status = 0
-        var headers: [String: String] = [:]
-        var body: [UInt8] = []
-        var text: String { String(decoding: body, as: UTF8.self) }
+package final class RawConnection {
+    /// What came back; a header that is there several times is one with commas.
+    package struct Answer {
+        /// The status.
+        package var status = 0
+        /// By lower-case name.
+        package var headers: [String: String] = [:]
+        /// The body.
+        package var body: [UInt8] = []
+        /// The body as text.
+        package var text: String { String(decoding: body, as: UTF8.self) }
     }
     private static let timeoutSeconds = 30
     private let descriptor: Int32
     private var waiting: [UInt8] = []
-    let port: UInt16
+    /// Where it is connected to.
+    package let port: UInt16
 
-    init(port: UInt16) throws {
+    /// Connects to a port of this machine.
+    package init(port: UInt16) throws {
         self.port = port
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
@@ -34,9 +41,11 @@ final class RawConnection {
 
     deinit { close(descriptor) }
 
-    func send(_ text: String) throws { try send(Array(text.utf8)) }
+    /// Sends a text.
+    package func send(_ text: String) throws { try send(Array(text.utf8)) }
 
-    func send(_ bytes: [UInt8]) throws {
+    /// Sends bytes.
+    package func send(_ bytes: [UInt8]) throws {
         var sent = 0
         while sent < bytes.count {
             let count = bytes[sent...].withUnsafeBytes {
@@ -48,16 +57,17 @@ final class RawConnection {
     }
 
     /// Says that nothing more is sent.
-    func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+    /// Says that nothing more will be sent.
+    package func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// Whether something came that was not read yet, or the connection ended.
-    var isReadable: Bool {
+    package var isReadable: Bool {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         return poll(&entry, 1, 0) > 0
     }
 
     /// More bytes; false at the end.
-    func more() throws -> Bool {
+    package func more() throws -> Bool {
         var piece = [UInt8](repeating: 0, count: 65_536)
         let count = piece.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress, $0.count, 0) }
         guard count >= 0 else { throw SystemFailure.error(errno, "recv") }
@@ -90,20 +100,21 @@ final class RawConnection {
     }
 
     /// Reads the head of an answer.
-    func head() throws -> Answer {
+    package func head() throws -> Answer {
         var answer = Answer()
         let words = try line().split(separator: " ")
         answer.status = words.count > 1 ? Int(words[1]) ?? 0 : 0
         while case let text = try line(), !text.isEmpty {
             let parts = text.split(separator: ":", maxSplits: 1)
-            answer.headers[parts[0].lowercased()] =
-                parts.count > 1 ? String(parts[1].drop { $0 == " " }) : ""
+            let value = parts.count > 1 ? String(parts[1].drop { $0 == " " }) : ""
+            let name = parts[0].lowercased()
+            answer.headers[name] = answer.headers[name].map { "\($0), \(value)" } ?? value
         }
         return answer
     }
 
     /// Reads a whole answer.
-    func answer() throws -> Answer {
+    package func answer() throws -> Answer {
         var answer = try head()
         if answer.headers["transfer-encoding"] == "chunked" {
             while let count = Int(try line(), radix: 16), count > 0 {
@@ -118,7 +129,7 @@ final class RawConnection {
     }
 
     /// Sends a request and reads its answer.
-    func request(
+    package func request(
         _ method: String, _ path: String, headers: [String: String] = [:], body: [UInt8]? = nil
     ) throws -> Answer {
         var headers = headers
@@ -131,6 +142,6 @@ final class RawConnection {
             text += "\(name): \(value)\r\n"
         }
         try send(Array((text + "\r\n").utf8) + (body ?? []))
-        return try answer()
+        return method == "HEAD" ? try head() : try answer()
     }
 }
