@@ -1,5 +1,6 @@
 import CASCore
 import CASOCI
+import CASServer
 import CASTestSupport
 import Testing
 
