@@ -254,7 +254,7 @@ class Checks:
         name, data = self.name(), os.urandom(3_000_000)
 
         def push(number):
-            other = Checks(Client(self.client.registry, self.client.user, self.client.password), self.repository)
+            other = type(self)(Client(self.client.registry, self.client.user, self.client.password), self.repository)
             other.client.context = self.client.context
             return other.blob(name, data, chunked=number % 2 == 0)
 
