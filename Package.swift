@@ -79,7 +79,8 @@ let package = Package(
         module(
             "CASRepository",
             [
-                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
+                "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASOCI",
+                "CASWire",
                 "CASFileSystem", "CASStorage", "CASCatalog",
             ]),
         module(
@@ -174,7 +175,8 @@ let package = Package(
         tests(
             "CASRepositoryTests",
             [
-                "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASWire",
+                "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASOCI",
+                "CASWire",
                 "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
             ], data: ["store-1.txt", "store-1-indexed.txt", "store-2.txt"]),
         tests(

@@ -5,7 +5,7 @@ package import CASWire
 /// Questions to one consistent view of a catalog.
 ///
 /// Answers to batches stand in the order asked.
-package protocol CatalogReader: KeepingReader {
+package protocol CatalogReader: KeepingReader, ImageReader {
     /// A stored setting, such as the store's incarnation; nil if never set.
     func setting(_ name: String) throws -> [UInt8]?
     /// The highest sequence number given out or recorded; zero in a new store.

@@ -3,7 +3,7 @@ package import CASPack
 package import CASWire
 
 /// Changes to a catalog, all of them or none; sees what it changed itself.
-package protocol CatalogTransaction: CatalogReader, KeepingTransaction {
+package protocol CatalogTransaction: CatalogReader, KeepingTransaction, ImageTransaction {
     /// Stores a setting over the previous one.
     func set(setting name: String, _ value: [UInt8]) throws
     /// A number above all given out before, also after a rebuild that recorded them.

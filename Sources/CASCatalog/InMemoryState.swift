@@ -59,4 +59,5 @@ struct InMemoryState: Sendable {
     var purges: [Digest: String] = [:]
     var doomed: [Identifier: Bool] = [:]
     var measures: [Digest: SnapshotMeasure] = [:]
+    var images = Images()
 }

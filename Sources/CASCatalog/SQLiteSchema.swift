@@ -11,7 +11,7 @@ enum SQLiteSchema {
     /// Step N makes format N + 1 of format N.
     ///
     /// A step that was released is never changed.
-    static let migrations = [version1, version2]
+    static let migrations = [version1, version2, version3]
 
     private static let version1 = """
         CREATE TABLE settings (
@@ -116,11 +116,45 @@ enum SQLiteSchema {
         ) STRICT, WITHOUT ROWID;
         """
 
+    /// What images need; see Catalog.md.
+    private static let version3 = """
+        CREATE TABLE oci_links (
+            domain INTEGER NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
+            digest BLOB NOT NULL, subject BLOB, used INTEGER NOT NULL, link BLOB NOT NULL,
+            PRIMARY KEY (domain, name, kind, digest)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX oci_links_by_digest ON oci_links (digest);
+        CREATE INDEX oci_links_by_subject ON oci_links (subject, domain, name, kind, digest)
+            WHERE subject IS NOT NULL;
+        CREATE TABLE oci_aliases (
+            sha512 BLOB PRIMARY KEY, digest BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX oci_aliases_by_digest ON oci_aliases (digest);
+        CREATE TABLE derived_images (
+            tree BLOB NOT NULL, options BLOB NOT NULL, image BLOB NOT NULL,
+            PRIMARY KEY (tree, options)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE derived_parts (
+            digest BLOB NOT NULL, tree BLOB NOT NULL, options BLOB NOT NULL,
+            PRIMARY KEY (digest, tree, options)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE uploads (
+            identifier BLOB PRIMARY KEY, name TEXT NOT NULL, size INTEGER NOT NULL,
+            used INTEGER NOT NULL, tail BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE upload_parts (
+            identifier BLOB NOT NULL, number INTEGER NOT NULL, list BLOB NOT NULL,
+            PRIMARY KEY (identifier, number)
+        ) STRICT, WITHOUT ROWID;
+        """
+
     /// Tables that a rebuild empties; `counters` starts again instead.
     static let rebuiltTables = [
         "settings", "packs", "pack_usage", "locations", "chunk_lists", "trees", "snapshots", "refs",
         "moves", "pushes", "tokens", "leases", "condemned", "barrier", "touches", "pins", "rules",
-        "purges", "doomed",
+        "purges", "doomed", "oci_links", "oci_aliases", "derived_images", "derived_parts",
+        "uploads",
+        "upload_parts",
     ]
 
     /// The format of an open file: 0 for an empty one; throws for what this program cannot use.

@@ -60,6 +60,10 @@ package struct Limits: Sendable {
     package var concurrentUploads = 10_000
     /// Bytes of one blob of an image at most (1 TiB).
     package var imageBlobBytes: UInt64 = 1 << 40
+    /// Seconds after which an upload is forgotten that nobody goes on with.
+    package var uploadSeconds: UInt64 = 24 * 60 * 60
+    /// Chunks of one blob of an image at most: what its list takes in one record.
+    package var imageBlobTerms = 800_000
     /// Seconds for which a blob stays that was linked and that no manifest names yet.
     package var linkSeconds: UInt64 = 24 * 60 * 60
 

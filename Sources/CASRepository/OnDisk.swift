@@ -9,9 +9,9 @@ import Synchronization
 /// the sealed ones, `catalog.sqlite` (Store.md).
 package enum StoreLocation {
     private static let formatName = "format"
-    private static let formatLine = "cas store 2"
+    private static let formatLine = "cas store 3"
     /// Stores that this program brings to its own format in place.
-    private static let olderLines = ["cas store 1"]
+    private static let olderLines = ["cas store 1", "cas store 2"]
     private static let activeName = "active"
     private static let packsName = "packs"
     private static let catalogName = "catalog.sqlite"

@@ -78,7 +78,8 @@ extension Repository {
         return BlobCursor(self, terms: terms, range: range)
     }
 
-    private func terms(of digest: Digest, domain: Domain) throws -> [ChunkList.Term] {
+    /// What a blob is composed of; throws `notFound` if it is absent.
+    func terms(of digest: Digest, domain: Domain) throws -> [ChunkList.Term] {
         try catalog.read { reader in
             guard let location = try reader.location(of: digest, domain: domain) else {
                 throw CASError(.notFound, "the store has no such blob", digest: digest)
@@ -208,6 +209,11 @@ final class StoredDirectories: DirectorySource {
         guard let location = try reader.location(of: digest, domain: domain) else { return nil }
         return try AttributesDirectory(
             decoding: try records.payload(digest, location), limits: limits)
+    }
+
+    /// Whether a digest is that of a directory, and no blob with other meaning.
+    func isDirectory(_ digest: Digest) throws -> Bool {
+        try reader.location(of: digest, domain: domain)?.kind == .directory
     }
 
     func snapshot(_ digest: Digest) throws -> Snapshot? {

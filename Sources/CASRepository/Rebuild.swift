@@ -314,7 +314,8 @@ struct IndexRebuild {
                     try transaction.insert(pin: pin, domain: domain)
                 case .unpinned(let name, let digest, _, let domain, _):
                     _ = try transaction.removePin(name: name, digest: digest, domain: domain)
-                case .ociLinked, .ociUnlinked, .digestAlias, .imageDerived: continue
+                case .ociLinked, .ociUnlinked, .digestAlias, .imageDerived:
+                    try RecordedImages.apply(event, transaction)
                 case .purged, .checkpointed, .checkpointEnded: continue
                 }
             }

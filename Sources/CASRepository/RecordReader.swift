@@ -89,6 +89,17 @@ final class RecordReader {
         }
     }
 
+    /// The payload of a record as it is stored, lent until the next call; throws as `payload` does.
+    func stored(_ digest: Digest, _ location: BlobLocation) throws -> UnsafeRawBufferPointer {
+        packEnd = nil
+        do {
+            return try record(digest, location).payload
+        } catch let error as CASError where error.code == .dataLoss {
+            files.report(DamagedRecord(digest: digest, location: location, packEnd: packEnd))
+            throw error
+        }
+    }
+
     private func decoded(
         _ digest: Digest, _ location: BlobLocation
     ) throws -> UnsafeRawBufferPointer {

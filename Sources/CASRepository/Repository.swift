@@ -47,6 +47,10 @@ package final class Repository: Sendable {
     let use = Mutex<FileLock?>(nil)
     /// Lent to whoever reads a record.
     let recordBuffers = RecordBuffersPool()
+    /// Lent to whoever takes uploads and manifests of images.
+    let compressors = CompressorPool()
+    /// Uploads to repositories of images that this process has in memory.
+    let uploads = OpenUploads()
     /// Held by the one thread that decompresses an uncommonly large record.
     let expansion = Mutex<Void>(())
     private let sessions = Mutex<[Identifier: PushSession]>([:])
@@ -150,7 +154,7 @@ package final class Repository: Sendable {
     }
 
     func allSessions() -> [PushSession] {
-        sessions.withLock { Array($0.values) }
+        sessions.withLock { Array($0.values) } + uploads.sessions
     }
 
     // MARK: - Commits

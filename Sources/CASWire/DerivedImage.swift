@@ -87,6 +87,9 @@ package struct DerivedImage: WireMessage {
         self.created = created
     }
 
+    /// What pulls of it ask for: manifest, configuration and layers.
+    package var blobs: [Digest] { [manifest, config] + layers.map(\.digest) }
+
     package func encode() -> [UInt8] {
         var output: [UInt8] = []
         output.append(field: 1, digest: tree)

@@ -53,6 +53,9 @@ package struct OCILink: WireMessage {
         self.parts = parts
     }
 
+    /// What is kept with it: its parts, and what it is about.
+    package var reached: [Digest] { parts + (subject.map { [$0] } ?? []) }
+
     package func encode() -> [UInt8] {
         var output: [UInt8] = []
         output.append(field: 1, text: name)

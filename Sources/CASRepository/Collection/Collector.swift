@@ -53,7 +53,8 @@ package final class Collector: MaintenanceTask {
 /// The state of a collection between two steps.
 struct CollectionRun {
     enum Phase: Equatable {
-        case retain, begin, roots, mark, snapshots, trees, condemn, delete, checkpoint, gather, pack
+        case retain, begin, roots, mark, snapshots, trees, links, condemn, delete, checkpoint,
+            gather, pack
         case remove, end, done
     }
     let repository: Repository
@@ -69,6 +70,8 @@ struct CollectionRun {
     /// Where to go on once everything is marked that was found on the way.
     var resumed = Phase.snapshots
     var cursor: Digest?
+    /// How far links were looked at.
+    var linkCursor: OCILink?
     var generation: UInt64 = 0
     /// Work on scattered files, the next one last; nil before it was begun.
     var gathering: [any MaintenanceTask]?
@@ -124,6 +127,7 @@ struct CollectionRun {
         case .mark: try mark()
         case .snapshots: try sweepSnapshots()
         case .trees: try sweepTrees()
+        case .links: try sweepLinks()
         case .condemn: try condemn()
         case .delete: try delete()
         case .checkpoint: try checkpoint()
@@ -139,6 +143,7 @@ struct CollectionRun {
     mutating func enter(_ next: Phase) {
         phase = next
         cursor = nil
+        linkCursor = nil
     }
 
     // MARK: - Marking
@@ -161,6 +166,7 @@ struct CollectionRun {
         marking = Marking(repository, domain: domain)
         if isDryRun { return enter(.roots) }
         if try repository.reserve.isNeeded { _ = try repository.reserve.release() }
+        try repository.expireUploads(domain: domain)
         let now = repository.clock.monotonicNanoseconds()
         let longest = max(repository.limits.pushIdleNanoseconds, Repository.readNanoseconds)
         let oldest =
@@ -229,6 +235,11 @@ struct CollectionRun {
             enter(.begin)
             throw error
         }
+        return resume(marking: found)
+    }
+
+    /// Whether nothing was found that is to be marked first; else goes on with that, then with this phase.
+    mutating func resume(marking found: [Digest]) -> Bool {
         guard !found.isEmpty else { return true }
         marking.add(reachable: found)
         resumed = phase

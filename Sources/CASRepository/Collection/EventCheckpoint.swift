@@ -75,6 +75,7 @@ enum EventCheckpoint {
         events += try reader.tokens().map { .tokenCreated($0, sequence: 0) }
         events += try reader.rules(domain: domain).map { .ruleSet($0, sequence: 0) }
         events += try reader.pins(domain: domain).map { .pinned($0, domain, sequence: 0) }
+        events += try RecordedImages.events(reader, domain: domain)
         var purged: [String: [Digest]] = [:]
         var last: Digest?
         while true {

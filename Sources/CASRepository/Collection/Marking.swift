@@ -56,6 +56,13 @@ final class Marking {
     /// Whether nothing is left to walk.
     var isIdle: Bool { roots.isEmpty && stack.isEmpty && filesAgain.isEmpty }
 
+    /// Kinds of roots of which nothing that is missing is a gap.
+    ///
+    /// Of images all that is reached is known without the bytes.
+    private static let lenient: Set<String> = [
+        "history", "fetched", "read", "link", "part", "upload",
+    ]
+
     /// Whether a blob was reached.
     func contains(_ digest: Digest) -> Bool { marks.contains(digest) }
 
@@ -63,7 +70,9 @@ final class Marking {
     func hasWalked(_ key: Digest) -> Bool { marks.contains(Marking.walked(key)) }
 
     /// A digest of its own for "walked as a directory": a file with the bytes of one is reached and not walked.
-    private static func walked(_ key: Digest) -> Digest { Digest.of(key.bytes + [0]) }
+    private static func walked(_ key: Digest, asImage: Bool = false) -> Digest {
+        Digest.of(key.bytes + [asImage ? 1 : 0])
+    }
 
     func add(_ root: Root) { roots.append(root) }
 
@@ -123,8 +132,14 @@ final class Marking {
         _ root: Root, _ source: StoredDirectories, _ reader: any CatalogReader
     ) throws {
         var pairs: [Pair] = []
+        var images: [Root] = []
         if let tree = root.tree { pairs.append(Pair(directory: tree, attributes: nil)) }
         var isKnown = root.tree != nil
+        let reach = try ImageReach(from: root, reader, domain: domain)
+        isKnown = isKnown || reach.isKnown
+        if reach.isKnown, marks.insert(Marking.walked(root.digest, asImage: true)) {
+            images = reach.roots
+        }
         if let location = try reader.location(of: root.digest, domain: domain) {
             do {
                 if let snapshot = try source.snapshot(root.digest) {
@@ -145,7 +160,13 @@ final class Marking {
                 isKnown = false
             }
         }
+        for pair in pairs {
+            for blob in try ImageReach(of: pair.directory, reader, domain: domain).blobs {
+                marks.insert(blob)
+            }
+        }
         roots.removeLast()
+        roots += images
         marks.insert(root.digest)
         stack += pairs.reversed()
         if !isKnown { try note(root, root.digest, reader) }
@@ -156,7 +177,7 @@ final class Marking {
     /// Nor is what only a fetch or a history had: nobody can fetch it any more, nor push it where it was, so
     /// that the gap would stay. A rule that makes histories longer may reach back to what went long ago.
     private func note(_ root: Root?, _ digest: Digest, _ reader: any CatalogReader) throws {
-        guard let root, !["history", "fetched", "read"].contains(root.kind),
+        guard let root, !Marking.lenient.contains(root.kind),
             try reader.purged([digest], domain: domain)[0] == nil
         else { return }
         if let last = incomplete.last, last.digest == root.digest, last.name == root.name { return }

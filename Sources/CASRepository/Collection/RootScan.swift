@@ -11,6 +11,7 @@ struct RootScan {
         case refs(after: RefName?)
         case moves(after: HistoryEntry?)
         case touches(after: Digest?)
+        case images
         case rest
         case done
     }
@@ -21,12 +22,14 @@ struct RootScan {
     /// Seconds for which a snapshot stays that was fetched by digest.
     private let protectedSeconds: UInt64
     private var rules: RuleSet?
+    private var images: ImageRootScan
 
     init(_ repository: Repository, domain: Domain) {
         self.domain = domain
         now = repository.clock.now()
         monotonic = repository.clock.monotonicNanoseconds()
         protectedSeconds = repository.configuration.protectedSeconds
+        images = ImageRootScan(repository, domain: domain)
     }
 
     /// The next roots; nil once there are no more.
@@ -43,11 +46,15 @@ struct RootScan {
         case .moves(let after): return try moves(after, reader, limit)
         case .touches(let after):
             let page = try reader.touches(after: after, limit: limit, domain: domain)
-            stage = page.count < limit ? .rest : .touches(after: page.last?.digest)
+            stage = page.count < limit ? .images : .touches(after: page.last?.digest)
             let oldest = now.seconds - Int64(clamping: protectedSeconds)
             return page.filter { $0.byDigest > oldest }.map {
                 Marking.Root(digest: $0.digest, kind: "fetched")
             }
+        case .images:
+            if let found = try images.next(reader, limit: limit) { return found }
+            stage = .rest
+            return []
         case .rest:
             stage = .done
             let pins = try reader.pins(domain: domain).filter { pin in

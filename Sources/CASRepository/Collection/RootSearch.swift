@@ -56,7 +56,8 @@ package final class RootSearch: MaintenanceTask {
                 throw CASError(
                     .notFound, "the store has nothing with this digest", digest: digest)
             }
-            return Set([digest] + (try reader.blobs(ofChunk: digest, domain: domain)))
+            let blobs = Set([digest] + (try reader.blobs(ofChunk: digest, domain: domain)))
+            return try ImageReach.manifests(naming: blobs, reader, domain: domain)
         }
     }
 
@@ -105,7 +106,7 @@ package final class RootSearch: MaintenanceTask {
         if let snapshot = try source.snapshot(root.digest) {
             trees.append(snapshot.tree.digest)
             attributes = snapshot.attributes?.digest
-        } else if root.tree == nil {
+        } else if root.tree == nil, try source.isDirectory(root.digest) {
             trees.append(root.digest)
         }
         for tree in trees {

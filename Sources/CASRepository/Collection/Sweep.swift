@@ -27,7 +27,7 @@ extension CollectionRun {
         let page = try catalog.read {
             try $0.treeKeys(after: cursor, limit: pace.rows, domain: domain)
         }
-        guard let last = page.last else { return enter(.condemn) }
+        guard let last = page.last else { return enter(.links) }
         let gone = page.filter { !marking.hasWalked($0) }
         if !gone.isEmpty {
             let isTaken = try take { [domain] transaction in
@@ -100,6 +100,7 @@ extension CollectionRun {
             deleted = try transaction.locations(of: gone, domain: domain).compactMap { $0 }
             try transaction.remove(locations: gone, domain: domain)
             try transaction.remove(chunkLists: gone, domain: domain)
+            try transaction.remove(aliasesAndImagesOf: gone, domain: domain)
             try transaction.revive(gone, domain: domain)
         }
         guard isTaken else { return }

@@ -17,7 +17,7 @@ extension Repository {
         let provenance = Provenance(
             message: "purged: \(request.reason)", time: clock.now(), subject: request.subject)
         hasPurges.store(true, ordering: .releasing)
-        let outcome = try commit(session: nil, isEvent: true) { [clock] context in
+        let outcome = try commit(session: nil, isEvent: true) { [self] context in
             let transaction = context.transaction
             let found = try transaction.takeBarrier(limit: limit, domain: domain)
             guard found.isEmpty else { return (found: found, removedRefs: 0) }
@@ -39,6 +39,7 @@ extension Repository {
                 try transaction.remove(locations: part, domain: domain)
                 try transaction.remove(chunkLists: part, domain: domain)
                 try transaction.revive(part, domain: domain)
+                try self.unlink(part, provenance, context, domain)
                 context.record(
                     .purged(
                         PurgeRecord(

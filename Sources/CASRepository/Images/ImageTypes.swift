@@ -1,13 +1,9 @@
 package import CASCore
+package import CASOCI
 package import CASWire
 
-/// A digest as a client of images says it: the store knows blobs by the first kind alone.
-package enum ExpectedDigest: Hashable, Sendable {
-    /// A SHA-256.
-    case sha256(Digest)
-    /// A SHA-512, 64 bytes.
-    case sha512([UInt8])
-}
+/// A digest as a client of images says it: the store knows blobs by their SHA-256 alone.
+package typealias ExpectedDigest = OCIDigest
 
 /// A manifest to be put, as the door read it; the store does not look into its bytes.
 package struct NewManifest: Sendable {

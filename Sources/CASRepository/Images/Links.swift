@@ -1,52 +1,195 @@
+import CASCatalog
 package import CASCore
+import CASPack
+import CASTree
 package import CASWire
 
 /// What repositories of images have.
 extension Repository {
     /// The link of a name to a digest, of that kind or, without one, of either, a manifest's first.
+    ///
+    /// What it says to be here stays for half of `Limits.linkSeconds` at least. Manifests, configurations and
+    /// layers of the images that the name's snapshots are count as linked; these can not be unlinked.
     package func link(
         _ name: String, _ digest: Digest, kind: OCILink.Kind? = nil, domain: Domain
-    ) throws -> OCILink? { throw CASError(.unimplemented, "links") }
+    ) throws -> OCILink? {
+        let found = try catalog.read { reader -> (known: UsedLink?, derived: OCILink?) in
+            for kind in kind.map({ [$0] }) ?? [.manifest, .blob] {
+                guard let known = try reader.link(name, digest, kind, domain: domain),
+                    try isHere(digest, reader, domain)
+                else { continue }
+                return (known, nil)
+            }
+            return (nil, try derivedLink(name, digest, kind, reader, domain))
+        }
+        guard let known = found.known else { return found.derived }
+        guard known.used + Int64(limits.linkSeconds / 2) < clock.now().seconds else {
+            return known.link
+        }
+        return try keep(known.link, domain) ? known.link : nil
+    }
 
-    /// Links of a name by ascending digest, from behind `after`.
+    /// Whether a blob is here, or can be made.
+    func isHere(_ digest: Digest, _ reader: any CatalogReader, _ domain: Domain) throws -> Bool {
+        if digest == .empty { return true }
+        if try reader.location(of: digest, domain: domain) != nil { return true }
+        return try reader.derivedImages(naming: digest, limit: 1, domain: domain).first?.layers
+            .contains { $0.digest == digest } ?? false
+    }
+
+    /// A link that is none in the catalog: of an image that a snapshot of the name is.
+    func derivedLink(
+        _ name: String, _ digest: Digest, _ kind: OCILink.Kind?, _ reader: any CatalogReader,
+        _ domain: Domain
+    ) throws -> OCILink? {
+        for image in try reader.derivedImages(
+            naming: digest, limit: limits.listingEntries, domain: domain)
+        {
+            let isManifest = image.manifest == digest
+            if let kind, (kind == .manifest) != isManifest { continue }
+            guard try isNamed(image.tree, by: name, reader, domain) else { continue }
+            let layer = image.layers.first { $0.digest == digest }
+            let size = try layer?.size ?? bytes(of: digest, reader, domain)
+            guard let size else { continue }
+            return OCILink(
+                name: name, digest: digest, kind: isManifest ? .manifest : .blob, size: size,
+                mediaType: isManifest ? image.mediaType : "", created: image.created,
+                parts: isManifest ? Array(image.blobs.dropFirst()) : [])
+        }
+        return nil
+    }
+
+    /// Whether a ref of a name holds a tree, or did and its history keeps it.
+    private func isNamed(
+        _ tree: Digest, by name: String, _ reader: any CatalogReader, _ domain: Domain
+    ) throws -> Bool {
+        let refs = try reader.refs(named: name, holding: tree, limit: 1, domain: domain)
+        if !refs.isEmpty { return true }
+        let source = try StoredDirectories(self, reader, domain: domain)
+        var after: HistoryEntry?
+        var looked: Set<Digest> = []
+        while true {
+            let page = try reader.moves(
+                named: name, after: after, limit: limits.listingEntries, domain: domain)
+            for case .some(let previous) in page.map(\.previous)
+            where previous.kind == .snapshot && looked.insert(previous.digest).inserted {
+                if try source.snapshot(previous.digest)?.tree.digest == tree { return true }
+            }
+            guard page.count == limits.listingEntries, looked.count < limits.findings else {
+                return false
+            }
+            after = page.last
+        }
+    }
+
+    /// Bytes of a blob; nil if it is absent.
+    func bytes(
+        of digest: Digest, _ reader: any CatalogReader, _ domain: Domain
+    ) throws -> UInt64? {
+        if digest == .empty { return 0 }
+        guard let location = try reader.location(of: digest, domain: domain) else { return nil }
+        guard location.kind == .chunkList else { return UInt64(location.rawLength) }
+        return try reader.chunkList(of: digest, domain: domain)?.size
+    }
+
+    /// Protects what somebody is told to be here; false where it is not any more.
+    private func keep(_ link: OCILink, _ domain: Domain) throws -> Bool {
+        let now = clock.now().seconds
+        return try commit(session: nil, isEvent: false) { [self] context in
+            let transaction = context.transaction
+            guard
+                try transaction.link(link.name, link.digest, link.kind, domain: domain) != nil,
+                try revive(link.digest, transaction, domain)
+            else { return false }
+            try transaction.use(
+                link: link.name, link.digest, link.kind, at: now, domain: domain)
+            return true
+        }
+    }
+
+    /// Takes back what condemned a blob and its chunks, and has a collection that runs look at it; false where it
+    /// is not here whole.
+    ///
+    /// A list of chunks of which one is missing goes: whoever asks is told that the blob is missing, and may bring
+    /// it again.
+    func revive(
+        _ digest: Digest, _ transaction: any CatalogTransaction, _ domain: Domain
+    ) throws -> Bool {
+        if digest == .empty { return true }
+        guard let location = try transaction.location(of: digest, domain: domain) else {
+            guard try isHere(digest, transaction, domain) else { return false }
+            try transaction.addBarrier(digest, domain: domain)
+            return true
+        }
+        guard location.kind == .chunkList else {
+            try transaction.revive([digest], domain: domain)
+            try transaction.addBarrier(digest, domain: domain)
+            return true
+        }
+        let list = try transaction.chunkList(of: digest, domain: domain)
+        let chunks = list?.chunks ?? []
+        guard list != nil,
+            try transaction.locations(of: chunks, domain: domain).allSatisfy({ $0 != nil })
+        else {
+            try transaction.remove(locations: [digest], domain: domain)
+            try transaction.remove(chunkLists: [digest], domain: domain)
+            return false
+        }
+        try transaction.revive([digest] + chunks, domain: domain)
+        try transaction.addBarrier(digest, domain: domain)
+        return true
+    }
+
+    /// Links of a name by ascending digest, from behind `after`; not those that derived images stand for.
     package func links(
         _ name: String, kind: OCILink.Kind, after: Digest?, limit: Int, domain: Domain
-    ) throws -> [OCILink] { throw CASError(.unimplemented, "links") }
+    ) throws -> [OCILink] {
+        try catalog.read {
+            try $0.links(
+                name, kind, after: after, limit: min(limit, limits.listingEntries), domain: domain)
+        }
+    }
 
     /// Manifests of a name that are about another one, by ascending digest, from behind `after`.
     package func referrers(
         _ name: String, to subject: Digest, after: Digest?, limit: Int, domain: Domain
-    ) throws -> [OCILink] { throw CASError(.unimplemented, "links") }
+    ) throws -> [OCILink] {
+        try catalog.read {
+            try $0.referrers(
+                name, to: subject, after: after, limit: min(limit, limits.listingEntries),
+                domain: domain)
+        }
+    }
 
     /// Names with links or refs, sorted by their bytes, from behind `after`.
     package func repositories(after: String?, limit: Int, domain: Domain) throws -> [String] {
-        throw CASError(.unimplemented, "links")
+        try catalog.read {
+            try $0.imageNames(
+                after: after, limit: min(limit, limits.listingEntries), domain: domain)
+        }
     }
 
     /// Names that have a blob, sorted by their bytes.
     package func linkedAnywhere(_ digest: Digest, limit: Int, domain: Domain) throws -> [String] {
-        throw CASError(.unimplemented, "links")
+        let limit = min(limit, limits.listingEntries)
+        return try catalog.read { reader in
+            guard try isHere(digest, reader, domain) else { return [] }
+            var names = Set(
+                try reader.links(to: digest, limit: limit, domain: domain)
+                    .filter { $0.kind == .blob }.map(\.name))
+            let images = try reader.derivedImages(naming: digest, limit: limit, domain: domain)
+            for image in images where image.manifest != digest {
+                for entry in try reader.refs(holding: image.tree, domain: domain) {
+                    names.insert(entry.name.name)
+                    if names.count >= limit { break }
+                }
+            }
+            return Array(names.sorted().prefix(limit))
+        }
     }
-
-    /// Links a blob that another name has; false where that one does not have it.
-    package func mount(
-        _ digest: Digest, from source: String, to name: String, domain: Domain
-    ) throws -> Bool { throw CASError(.unimplemented, "links") }
-
-    /// Ends a link, that of a manifest with all tags of the name that name it, at once; false where there is
-    /// none; throws `failedPrecondition` where a tag is created once.
-    package func unlink(
-        _ name: String, _ digest: Digest, kind: OCILink.Kind, _ provenance: Provenance,
-        domain: Domain
-    ) throws -> Bool { throw CASError(.unimplemented, "links") }
 
     /// The digest of what has this SHA-512, of 64 bytes; nil where nobody pushed it under that.
     package func digest(alias sha512: [UInt8], domain: Domain) throws -> Digest? {
-        throw CASError(.unimplemented, "links")
+        try catalog.read { try $0.alias(sha512, domain: domain) }
     }
-
-    /// Stores a manifest, links it and moves its tags, in one durable step.
-    package func putManifest(
-        _ manifest: NewManifest, domain: Domain
-    ) throws -> PutManifestResult { throw CASError(.unimplemented, "links") }
 }
