@@ -56,7 +56,6 @@ package final class RawConnection {
         }
     }
 
-    /// Says that nothing more is sent.
     /// Says that nothing more will be sent.
     package func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
