@@ -178,10 +178,15 @@ package final class RootSearch: MaintenanceTask {
 }
 
 extension Repository {
-    /// What is said of content that was removed for good.
-    static func wasPurged(_ digest: Digest, _ reason: String) -> CASError {
+    /// What is said of content that was removed for good, to who asks for it or brings it.
+    static func wasPurged(
+        _ digest: Digest, _ reason: String, isBrought: Bool = false
+    ) -> CASError {
         CASError(
             .failedPrecondition, "this content was removed for good: \(reason)",
-            hint: "leave it out, for example with 'exclude' in cas.yaml", digest: digest)
+            hint: isBrought
+                ? "leave it out, for example with 'exclude' in cas.yaml"
+                : "nothing brings it back; cas log shows other versions, or push one without it",
+            digest: digest)
     }
 }

@@ -66,7 +66,7 @@ extension Repository {
         }
         if !isKnown, !reasons.isEmpty { hasPurges.store(true, ordering: .releasing) }
         for case (let digest, .some(let reason)) in zip(digests, reasons) {
-            throw Repository.wasPurged(digest, reason)
+            throw Repository.wasPurged(digest, reason, isBrought: true)
         }
     }
 }
