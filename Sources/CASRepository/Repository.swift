@@ -41,6 +41,8 @@ package final class Repository: Sendable {
     let spaceAlarm = Atomic(false)
     /// Whether anything was ever removed for good, so that pushes are looked at.
     let hasPurges = Atomic(false)
+    /// How far the scrub is that goes on by itself; nil where this process does none.
+    let scrubPosition = Mutex<ScrubPosition?>(nil)
     /// Long work that is being done.
     package let maintenance: MaintenanceJobs
     /// Says that somebody uses the store's directory, as long as it is held.

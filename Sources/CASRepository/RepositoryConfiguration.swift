@@ -44,4 +44,6 @@ enum SettingName {
     static let chunker = "chunker"
     /// How far the background scrub is (ScrubCursor).
     static let scrub = "scrub"
+    /// When the store was last looked after (StoreHealth, fields 1 to 4).
+    static let health = "health"
 }

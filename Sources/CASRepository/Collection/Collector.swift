@@ -195,7 +195,7 @@ struct CollectionRun {
     private mutating func mark() throws {
         progress.phase = "finding what is kept"
         guard try !marking.step(directories: pace.directories) else { return }
-        guard marking.incompleteCount == 0 || isDryRun else { return stop() }
+        guard marking.incompleteCount == 0 else { return stop() }
         phase = resumed
     }
 
@@ -209,7 +209,7 @@ struct CollectionRun {
         }
         progress.add("incomplete", UInt64(marking.incompleteCount))
         // Packs can be dealt with nevertheless.
-        enter(.checkpoint)
+        enter(isDryRun ? .end : .checkpoint)
     }
 
     /// Calls `body` in a transaction in which nothing is reachable that was not marked; where something
@@ -240,7 +240,11 @@ struct CollectionRun {
         progress.phase = "done"
         if !isDryRun {
             // Who takes a lease from now on asked after everything that was condemned.
-            _ = try catalog.write { try $0.nextGeneration() }
+            let gaps = progress["incomplete"]
+            try catalog.write { [repository] transaction in
+                _ = try transaction.nextGeneration()
+                try repository.noteCollected(gaps: gaps, transaction)
+            }
             // Only where somebody keeps one, and once there is room again.
             if repository.reserve.wasReleased { try repository.reserve.build() }
             repository.counters.addCollection()
