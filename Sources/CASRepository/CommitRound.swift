@@ -125,6 +125,7 @@ extension Repository {
             let items = try usable(items, transaction, session.domain)
             try transaction.insert(locations: items.locations, domain: session.domain)
             try transaction.insert(chunkLists: items.chunkLists, domain: session.domain)
+            try Barrier.note(items.chunkLists, transaction, domain: session.domain)
         }
         let reader = try RecordReader(
             files: files, catalog: transaction, limits: limits, isCurrent: true)
