@@ -28,6 +28,8 @@ package protocol CatalogReader: KeepingReader, ImageReader {
 
     /// All packs, by ascending number.
     func packs() throws -> [PackEntry]
+    /// Packs that their processes still write to, or left so, by ascending number; cheap.
+    func unsealedPacks() throws -> [PackEntry]
     /// One pack; nil if the number is not in use.
     func pack(_ number: Int64) throws -> PackEntry?
 
@@ -37,8 +39,8 @@ package protocol CatalogReader: KeepingReader, ImageReader {
     func refs(
         prefix: String, after: RefName?, limit: Int, domain: Domain
     ) throws -> [RefEntry]
-    /// Refs that name this snapshot or manifest, or a snapshot of this tree, ordered by name.
-    func refs(holding digest: Digest, domain: Domain) throws -> [RefEntry]
+    /// The first refs, by name, that name this snapshot or manifest, or a snapshot of this tree.
+    func refs(holding digest: Digest, limit: Int, domain: Domain) throws -> [RefEntry]
     /// Refs of a name, whatever their tag, that name this snapshot or manifest, or a snapshot of this
     /// tree; ordered by tag.
     func refs(

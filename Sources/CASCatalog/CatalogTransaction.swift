@@ -41,7 +41,8 @@ package protocol CatalogTransaction: CatalogReader, KeepingTransaction, ImageTra
     func remove(treeStates digests: [Digest], domain: Domain) throws
     /// Records that these snapshots are not known to be complete.
     func remove(completeSnapshots digests: [Digest], domain: Domain) throws
-    /// Records that nothing is known to be complete, as after a loss of unknown reach.
+    /// Records that nothing is known to be complete, as after a loss of unknown reach; costs the same however
+    /// much there is.
     func forgetCompleteness(domain: Domain) throws
 
     /// Records a move in a ref's history and sets the ref, or removes it when `entry` is nil.

@@ -21,12 +21,13 @@ extension InMemoryTransaction: KeepingTransaction {
 
     func treeKeys(after: Digest?, limit: Int, domain: Domain) throws -> [Digest] {
         try domain.requireStandard()
-        return scan(state.treeStates.keys, after, limit)
+        return scan(state.forgottenTrees.union(state.treeStates.keys), after, limit)
     }
 
     func snapshotKeys(after: Digest?, limit: Int, domain: Domain) throws -> [Digest] {
         try domain.requireStandard()
-        return scan(state.snapshots.map(\.snapshot), after, limit)
+        return scan(
+            state.forgottenSnapshots.union(state.snapshots.map(\.snapshot)), after, limit)
     }
 
     func condemned(of digests: [Digest], domain: Domain) throws -> [UInt64?] {
@@ -99,6 +100,11 @@ extension InMemoryTransaction: KeepingTransaction {
         }
     }
 
+    func purging(after: Digest?, limit: Int, domain: Domain) throws -> [Digest] {
+        try domain.requireStandard()
+        return scan(state.purging, after, limit)
+    }
+
     func doomedPacks() -> [DoomedPack] {
         state.doomed.map { DoomedPack(identifier: $0.key, isStored: $0.value) }
             .sorted { $0.identifier < $1.identifier }
@@ -155,6 +161,19 @@ extension InMemoryTransaction: KeepingTransaction {
         return taken
     }
 
+    func addArrivals(_ digests: [Digest], domain: Domain) throws {
+        try domain.requireStandard()
+        guard !state.neglects.contains(.barrier) else { return }
+        state.arrivals.formUnion(digests)
+    }
+
+    func takeArrivals(limit: Int, domain: Domain) throws -> [Digest] {
+        try domain.requireStandard()
+        let taken = Array(state.arrivals.sorted().prefix(limit))
+        state.arrivals.subtract(taken)
+        return taken
+    }
+
     func insert(touch: Touch, domain: Domain) throws {
         try domain.requireStandard()
         var known = state.touches[touch.digest] ?? touch
@@ -200,6 +219,16 @@ extension InMemoryTransaction: KeepingTransaction {
     func insert(purged digests: [Digest], reason: String, domain: Domain) throws {
         try domain.requireStandard()
         for digest in digests where state.purges[digest] == nil { state.purges[digest] = reason }
+    }
+
+    func insert(purging digests: [Digest], domain: Domain) throws {
+        try domain.requireStandard()
+        state.purging.formUnion(digests)
+    }
+
+    func remove(purging digests: [Digest], domain: Domain) throws {
+        try domain.requireStandard()
+        state.purging.subtract(digests)
     }
 
     func relocate(_ items: [Relocation], domain: Domain) throws -> Int {

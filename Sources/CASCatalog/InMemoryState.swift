@@ -44,6 +44,9 @@ struct InMemoryState: Sendable {
     var treeStates: [Digest: TreeState] = [:]
     /// In the order recorded.
     var snapshots: [CompleteSnapshot] = []
+    /// Keys of states and snapshots that were forgotten with all others, and not recorded anew since.
+    var forgottenTrees: Set<Digest> = []
+    var forgottenSnapshots: Set<Digest> = []
     var refs: [RefKey: RefEntry] = [:]
     /// By ascending sequence.
     var histories: [RefKey: [HistoryEntry]] = [:]
@@ -57,6 +60,8 @@ struct InMemoryState: Sendable {
     var pins: [PinKey: PinRecord] = [:]
     var rules: [RuleKey: RetentionRule] = [:]
     var purges: [Digest: String] = [:]
+    var purging: Set<Digest> = []
+    var arrivals: Set<Digest> = []
     var doomed: [Identifier: Bool] = [:]
     var measures: [Digest: SnapshotMeasure] = [:]
     var images = Images()

@@ -48,6 +48,7 @@ final class InMemoryTransaction: CatalogReader {
     }
 
     func packs() -> [PackEntry] { state.packs.values.sorted { $0.number < $1.number } }
+    func unsealedPacks() -> [PackEntry] { packs().filter { !$0.isSealed } }
     func pack(_ number: Int64) -> PackEntry? { state.packs[number] }
 
     func ref(_ name: RefName, domain: Domain) -> RefEntry? {
@@ -63,8 +64,9 @@ final class InMemoryTransaction: CatalogReader {
         return Array(found.prefix(limit))
     }
 
-    func refs(holding digest: Digest, domain: Domain) -> [RefEntry] {
-        sortedRefs(domain) { $0.target.digest == digest || $0.tree == digest }
+    func refs(holding digest: Digest, limit: Int, domain: Domain) -> [RefEntry] {
+        let found = sortedRefs(domain) { $0.target.digest == digest || $0.tree == digest }
+        return Array(found.prefix(limit))
     }
 
     func refs(named name: String, holding digest: Digest, limit: Int, domain: Domain) -> [RefEntry]
@@ -191,6 +193,7 @@ extension InMemoryTransaction: CatalogTransaction {
     func insert(treeStates: [(Digest, TreeState)], domain: Domain) throws {
         try domain.requireStandard()
         for (digest, tree) in treeStates where state.treeStates[digest] == nil {
+            state.forgottenTrees.remove(digest)
             state.treeStates[digest] = tree
         }
     }
@@ -199,6 +202,7 @@ extension InMemoryTransaction: CatalogTransaction {
         try domain.requireStandard()
         for new in completeSnapshots
         where !state.snapshots.contains(where: { $0.snapshot == new.snapshot }) {
+            state.forgottenSnapshots.remove(new.snapshot)
             state.snapshots.append(new)
         }
     }
@@ -206,7 +210,10 @@ extension InMemoryTransaction: CatalogTransaction {
     func remove(treeStates digests: [Digest], domain: Domain) throws {
         try domain.requireStandard()
         guard !state.neglects.contains(.completeness) else { return }
-        for digest in digests { state.treeStates[digest] = nil }
+        for digest in digests {
+            state.treeStates[digest] = nil
+            state.forgottenTrees.remove(digest)
+        }
     }
 
     func remove(completeSnapshots digests: [Digest], domain: Domain) throws {
@@ -214,12 +221,15 @@ extension InMemoryTransaction: CatalogTransaction {
         guard !state.neglects.contains(.completeness) else { return }
         let gone = Set(digests)
         for digest in digests { state.measures[digest] = nil }
+        state.forgottenSnapshots.subtract(gone)
         state.snapshots.removeAll { gone.contains($0.snapshot) }
     }
 
     func forgetCompleteness(domain: Domain) throws {
         try domain.requireStandard()
         guard !state.neglects.contains(.completeness) else { return }
+        state.forgottenTrees.formUnion(state.treeStates.keys)
+        state.forgottenSnapshots.formUnion(state.snapshots.map(\.snapshot))
         state.treeStates = [:]
         state.snapshots = []
         state.measures = [:]

@@ -76,9 +76,10 @@ package protocol KeepingReader {
     func locations(
         after: Digest?, limit: Int, domain: Domain
     ) throws -> [(digest: Digest, location: BlobLocation)]
-    /// Keys of the states of trees, by ascending digest.
+    /// Keys of the states of trees, by ascending digest; also of those that were forgotten with all others and
+    /// take up room still.
     func treeKeys(after: Digest?, limit: Int, domain: Domain) throws -> [Digest]
-    /// Complete snapshots, by ascending digest.
+    /// Complete snapshots, by ascending digest; also such forgotten ones.
     func snapshotKeys(after: Digest?, limit: Int, domain: Domain) throws -> [Digest]
     /// The generation in which each blob was condemned; nil for those that are not.
     func condemned(of digests: [Digest], domain: Domain) throws -> [UInt64?]
@@ -108,6 +109,8 @@ package protocol KeepingReader {
     func purges(
         after: Digest?, limit: Int, domain: Domain
     ) throws -> [(digest: Digest, reason: String)]
+    /// What a purge that is not done may still have to take, by ascending digest.
+    func purging(after: Digest?, limit: Int, domain: Domain) throws -> [Digest]
     /// Packs whose bytes have still to go.
     func doomedPacks() throws -> [DoomedPack]
     /// Sums over the locations in each pack.
@@ -130,6 +133,10 @@ package protocol KeepingTransaction: KeepingReader {
     func addBarrier(_ snapshot: Digest, domain: Domain) throws
     /// Takes up to so many of these notes.
     func takeBarrier(limit: Int, domain: Domain) throws -> [Digest]
+    /// Notes blobs that came as chunk lists, for a collection that may have marked them in another form.
+    func addArrivals(_ digests: [Digest], domain: Domain) throws
+    /// Takes up to so many of these notes.
+    func takeArrivals(limit: Int, domain: Domain) throws -> [Digest]
     /// Remembers a use; the later one of each kind stays.
     func insert(touch: Touch, domain: Domain) throws
     /// Forgets uses that all lie before a time in seconds since 1970.
@@ -146,6 +153,10 @@ package protocol KeepingTransaction: KeepingReader {
     func removeRule(pattern: String, domain: Domain) throws -> Bool
     /// Remembers that digests were purged, and why; the first reason stays.
     func insert(purged digests: [Digest], reason: String, domain: Domain) throws
+    /// Notes what a purge may have to take.
+    func insert(purging digests: [Digest], domain: Domain) throws
+    /// Takes back such notes.
+    func remove(purging digests: [Digest], domain: Domain) throws
     /// Moves locations that are still the old ones; how many were.
     func relocate(_ items: [Relocation], domain: Domain) throws -> Int
     /// Removes a pack in which nothing lies any more and notes it as doomed; false if something does.

@@ -22,12 +22,15 @@ package struct Lease: Hashable, Sendable {
     package var generation: UInt64
     /// The snapshot that is read; nil for a push.
     package var digest: Digest?
+    /// The server's monotonic nanoseconds when it was taken first; zero where nobody noted that.
+    package var began: UInt64
 
     /// A lease from its parts.
     package init(
         identifier: Identifier, purpose: Purpose, domain: Domain, expires: UInt64,
-        generation: UInt64 = 0, digest: Digest? = nil
+        generation: UInt64 = 0, digest: Digest? = nil, began: UInt64 = 0
     ) {
+        self.began = began
         self.generation = generation
         self.digest = digest
         self.identifier = identifier

@@ -186,7 +186,13 @@ extension SQLiteTransaction: CatalogTransaction {
     func insert(treeStates: [(Digest, TreeState)], domain: Domain) throws {
         try domain.requireStandard()
         let query = try SQLiteQuery(
-            database, "INSERT OR IGNORE INTO trees VALUES (?, ?, ?, ?, ?, ?)")
+            database,
+            """
+            INSERT INTO trees VALUES (?, ?, ?, ?, ?, ?, \(SQLiteSchema.presentEpoch))
+            ON CONFLICT DO UPDATE SET files = excluded.files, directories = excluded.directories,
+            symlinks = excluded.symlinks, bytes = excluded.bytes, depth = excluded.depth,
+            epoch = excluded.epoch WHERE trees.epoch <> excluded.epoch
+            """)
         for (digest, state) in treeStates.sorted(by: { $0.0 < $1.0 }) {
             query.bind(1, digest)
             query.bind(2, state.totals.files)
@@ -200,10 +206,21 @@ extension SQLiteTransaction: CatalogTransaction {
 
     func insert(completeSnapshots: [CompleteSnapshot], domain: Domain) throws {
         try domain.requireStandard()
+        // One that was recorded before a loss is recorded anew, as the newest.
+        let old = try SQLiteQuery(
+            database,
+            """
+            DELETE FROM snapshots WHERE snapshot = ? AND NOT \(SQLiteSchema.isPresentEpoch)
+            """)
         let query = try SQLiteQuery(
             database,
-            "INSERT OR IGNORE INTO snapshots (snapshot, tree, attributes) VALUES (?, ?, ?)")
+            """
+            INSERT OR IGNORE INTO snapshots (snapshot, tree, attributes, epoch)
+            VALUES (?, ?, ?, \(SQLiteSchema.presentEpoch))
+            """)
         for item in completeSnapshots {
+            old.bind(1, item.snapshot)
+            try old.run()
             query.bind(1, item.snapshot)
             query.bind(2, item.tree)
             query.bind(3, item.attributes)
@@ -223,8 +240,8 @@ extension SQLiteTransaction: CatalogTransaction {
 
     func forgetCompleteness(domain: Domain) throws {
         try domain.requireStandard()
-        try SQLiteQuery(database, "DELETE FROM trees").run()
-        try SQLiteQuery(database, "DELETE FROM snapshots").run()
+        // However many rows there are: those of an earlier epoch are not looked at any more.
+        _ = try increment("completeness")
     }
 
     // MARK: - Refs, pushes, tokens, leases
@@ -296,13 +313,14 @@ extension SQLiteTransaction: CatalogTransaction {
 
     func insert(lease: Lease) throws {
         let query = try SQLiteQuery(
-            database, "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)")
+            database, "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?)")
         query.bind(1, lease.identifier.bytes)
         query.bind(2, Int64(lease.purpose.rawValue))
         query.bind(3, Int64(lease.domain.rawValue))
         query.bind(4, lease.expires)
         query.bind(5, lease.generation)
         query.bind(6, lease.digest)
+        query.bind(7, lease.began)
         try query.run()
     }
 

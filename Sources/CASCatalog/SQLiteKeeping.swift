@@ -149,6 +149,13 @@ extension SQLiteTransaction: KeepingReader {
         ).all { (try $0.digest(0), String(decoding: $0.blob(1), as: UTF8.self)) }
     }
 
+    func purging(after: Digest?, limit: Int, domain: Domain) throws -> [Digest] {
+        try domain.requireStandard()
+        return try scan(
+            "SELECT digest FROM purging WHERE digest > ? ORDER BY digest LIMIT ?", after, limit
+        ).all { try $0.digest(0) }
+    }
+
     func doomedPacks() throws -> [DoomedPack] {
         try SQLiteQuery(database, "SELECT identifier, object FROM doomed ORDER BY identifier").all {
             DoomedPack(identifier: try $0.identifier(0), isStored: $0.integer(1) != 0)
@@ -172,7 +179,10 @@ extension SQLiteTransaction: KeepingReader {
         try domain.requireStandard()
         let query = try SQLiteQuery(
             database,
-            "SELECT snapshot FROM snapshots WHERE ranges IS NULL ORDER BY number DESC LIMIT ?")
+            """
+            SELECT snapshot FROM snapshots WHERE ranges IS NULL AND \(SQLiteSchema.isPresentEpoch)
+            ORDER BY number DESC LIMIT ?
+            """)
         query.bind(1, Int64(limit))
         return try query.all { try $0.digest(0) }
     }
@@ -183,7 +193,7 @@ extension SQLiteTransaction: KeepingReader {
             database,
             """
             SELECT ranges, reads, restored FROM snapshots
-            WHERE snapshot = ? AND ranges IS NOT NULL
+            WHERE snapshot = ? AND ranges IS NOT NULL AND \(SQLiteSchema.isPresentEpoch)
             """)
         query.bind(1, snapshot)
         return try query.first {

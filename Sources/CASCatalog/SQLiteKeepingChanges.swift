@@ -42,6 +42,24 @@ extension SQLiteTransaction: KeepingTransaction {
         return digests
     }
 
+    func addArrivals(_ digests: [Digest], domain: Domain) throws {
+        try domain.requireStandard()
+        let query = try SQLiteQuery(database, "INSERT OR IGNORE INTO arrivals VALUES (?)")
+        for digest in digests {
+            query.bind(1, digest)
+            try query.run()
+        }
+    }
+
+    func takeArrivals(limit: Int, domain: Domain) throws -> [Digest] {
+        try domain.requireStandard()
+        let query = try SQLiteQuery(database, "SELECT digest FROM arrivals LIMIT ?")
+        query.bind(1, Int64(limit))
+        let digests = try query.all { try $0.digest(0) }
+        try delete("DELETE FROM arrivals WHERE digest = ?", digests)
+        return digests
+    }
+
     func insert(touch: Touch, domain: Domain) throws {
         try domain.requireStandard()
         let query = try SQLiteQuery(
@@ -138,6 +156,20 @@ extension SQLiteTransaction: KeepingTransaction {
         }
     }
 
+    func insert(purging digests: [Digest], domain: Domain) throws {
+        try domain.requireStandard()
+        let query = try SQLiteQuery(database, "INSERT OR IGNORE INTO purging VALUES (?)")
+        for digest in digests {
+            query.bind(1, digest)
+            try query.run()
+        }
+    }
+
+    func remove(purging digests: [Digest], domain: Domain) throws {
+        try domain.requireStandard()
+        try delete("DELETE FROM purging WHERE digest = ?", digests)
+    }
+
     func relocate(_ items: [Relocation], domain: Domain) throws -> Int {
         try domain.requireStandard()
         let query = try SQLiteQuery(
@@ -218,7 +250,10 @@ extension SQLiteTransaction: KeepingTransaction {
         try domain.requireStandard()
         let query = try SQLiteQuery(
             database,
-            "UPDATE snapshots SET ranges = ?, reads = ?, restored = ? WHERE snapshot = ?")
+            """
+            UPDATE snapshots SET ranges = ?, reads = ?, restored = ?
+            WHERE snapshot = ? AND \(SQLiteSchema.isPresentEpoch)
+            """)
         if let measure {
             query.bind(1, measure.ranges)
             query.bind(2, measure.readBytes)

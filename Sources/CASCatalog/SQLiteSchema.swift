@@ -8,10 +8,15 @@ enum SQLiteSchema {
     /// The format that this program writes: the number of migrations.
     static var version: Int64 { Int64(migrations.count) }
 
+    /// Said of a row of `trees` or `snapshots` that nothing made worthless since it was recorded.
+    static let isPresentEpoch = "epoch = \(presentEpoch)"
+    /// Counts the losses that made all such rows worthless.
+    static let presentEpoch = "(SELECT value FROM counters WHERE name = 'completeness')"
+
     /// Step N makes format N + 1 of format N.
     ///
     /// A step that was released is never changed.
-    static let migrations = [version1, version2, version3]
+    static let migrations = [version1, version2, version3, version4]
 
     private static let version1 = """
         CREATE TABLE settings (
@@ -116,8 +121,23 @@ enum SQLiteSchema {
         ) STRICT, WITHOUT ROWID;
         """
 
-    /// What images need; see Catalog.md.
+    /// What keeps transactions short in a large store; see Catalog.md.
     private static let version3 = """
+        INSERT INTO counters VALUES ('completeness', 0);
+        ALTER TABLE trees ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE snapshots ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE leases ADD COLUMN began INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX packs_unsealed ON packs (number) WHERE sealed = 0;
+        CREATE TABLE arrivals (
+            digest BLOB PRIMARY KEY
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE purging (
+            digest BLOB PRIMARY KEY
+        ) STRICT, WITHOUT ROWID;
+        """
+
+    /// What images need; see Catalog.md.
+    private static let version4 = """
         CREATE TABLE oci_links (
             domain INTEGER NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
             digest BLOB NOT NULL, subject BLOB, used INTEGER NOT NULL, link BLOB NOT NULL,
@@ -152,9 +172,8 @@ enum SQLiteSchema {
     static let rebuiltTables = [
         "settings", "packs", "pack_usage", "locations", "chunk_lists", "trees", "snapshots", "refs",
         "moves", "pushes", "tokens", "leases", "condemned", "barrier", "touches", "pins", "rules",
-        "purges", "doomed", "oci_links", "oci_aliases", "derived_images", "derived_parts",
-        "uploads",
-        "upload_parts",
+        "purges", "doomed", "purging", "arrivals", "oci_links", "oci_aliases", "derived_images",
+        "derived_parts", "uploads", "upload_parts",
     ]
 
     /// The format of an open file: 0 for an empty one; throws for what this program cannot use.

@@ -80,7 +80,10 @@ final class SQLiteTransaction: CatalogReader {
         try domain.requireStandard()
         let query = try SQLiteQuery(
             database,
-            "SELECT files, directories, symlinks, bytes, depth FROM trees WHERE digest = ?")
+            """
+            SELECT files, directories, symlinks, bytes, depth FROM trees
+            WHERE digest = ? AND \(SQLiteSchema.isPresentEpoch)
+            """)
         return try digests.map { digest in
             query.bind(1, digest)
             return try query.first { row in
@@ -95,7 +98,9 @@ final class SQLiteTransaction: CatalogReader {
 
     func completeSnapshot(_ snapshot: Digest, domain: Domain) throws -> Bool {
         try domain.requireStandard()
-        let query = try SQLiteQuery(database, "SELECT 1 FROM snapshots WHERE snapshot = ?")
+        let query = try SQLiteQuery(
+            database,
+            "SELECT 1 FROM snapshots WHERE snapshot = ? AND \(SQLiteSchema.isPresentEpoch)")
         query.bind(1, snapshot)
         return try query.first { _ in true } ?? false
     }
@@ -104,7 +109,10 @@ final class SQLiteTransaction: CatalogReader {
         try domain.requireStandard()
         let query = try SQLiteQuery(
             database,
-            "SELECT snapshot FROM snapshots WHERE tree = ? ORDER BY number DESC LIMIT 1")
+            """
+            SELECT snapshot FROM snapshots WHERE tree = ? AND \(SQLiteSchema.isPresentEpoch)
+            ORDER BY number DESC LIMIT 1
+            """)
         query.bind(1, tree)
         return try query.first { try $0.digest(0) }
     }
@@ -133,6 +141,12 @@ extension SQLiteTransaction {
         entry.lastEvent = try row.unsigned(9)
         entry.level = try row.number(10, Int.self)
         return entry
+    }
+
+    func unsealedPacks() throws -> [PackEntry] {
+        try SQLiteQuery(
+            database, SQLiteTransaction.packColumns + " WHERE sealed = 0 ORDER BY number"
+        ).all(SQLiteTransaction.pack)
     }
 
     func packs() throws -> [PackEntry] {
@@ -179,15 +193,16 @@ extension SQLiteTransaction {
         return try query.all { try RefEntry(decoding: $0.blob(0)) }
     }
 
-    func refs(holding digest: Digest, domain: Domain) throws -> [RefEntry] {
+    func refs(holding digest: Digest, limit: Int, domain: Domain) throws -> [RefEntry] {
         let query = try SQLiteQuery(
             database,
             """
             SELECT entry FROM refs WHERE domain = ?1 AND (target = ?2 OR tree = ?2)
-            ORDER BY name, tag
+            ORDER BY name, tag LIMIT ?3
             """)
         query.bind(1, Int64(domain.rawValue))
         query.bind(2, digest)
+        query.bind(3, Int64(limit))
         return try query.all { try RefEntry(decoding: $0.blob(0)) }
     }
 
@@ -253,11 +268,12 @@ extension SQLiteTransaction {
         return Lease(
             identifier: try row.identifier(0), purpose: purpose,
             domain: Domain(rawValue: try row.number(2, UInt32.self)), expires: try row.unsigned(3),
-            generation: try row.unsigned(4), digest: try row.optionalDigest(5))
+            generation: try row.unsigned(4), digest: try row.optionalDigest(5),
+            began: try row.unsigned(6))
     }
 
     private static let leaseColumns =
-        "SELECT identifier, purpose, domain, expires, generation, digest FROM leases"
+        "SELECT identifier, purpose, domain, expires, generation, digest, began FROM leases"
 
     func leases() throws -> [Lease] {
         try SQLiteQuery(database, SQLiteTransaction.leaseColumns + " ORDER BY identifier").all(
@@ -286,9 +302,9 @@ extension SQLiteTransaction {
         refs.bind(1, Int64(domain.rawValue))
         counts.refs = try refs.first { try $0.unsigned(0) } ?? 0
         counts.snapshots =
-            try SQLiteQuery(database, "SELECT count(*) FROM snapshots").first {
-                try $0.unsigned(0)
-            } ?? 0
+            try SQLiteQuery(
+                database, "SELECT count(*) FROM snapshots WHERE \(SQLiteSchema.isPresentEpoch)"
+            ).first { try $0.unsigned(0) } ?? 0
         let packs = try SQLiteQuery(
             database, "SELECT count(*), coalesce(sum(committed), 0) FROM packs")
         if let sums = try packs.first({ (try $0.unsigned(0), try $0.unsigned(1)) }) {

@@ -46,10 +46,17 @@ package struct Limits: Sendable {
     package var listingEntries = 1_000
     /// Findings in what is told of long work at most.
     package var findings = 10_000
+    /// Blobs that one transaction takes out of use, or removes for good, at most.
+    package var removedPerTransaction = 4_000
+    /// Rows of the catalog that are looked at in one view at most, where many have to be.
+    package var lookedAtPerStep = 50_000
     /// Upload streams of one push at most.
     package var streamsPerPush = 64
     /// Pushes in progress at once at most.
     package var concurrentPushes = 256
+    /// Nanoseconds after its first request at which a push is refused: what it was told to be here keeps
+    /// collection from deleting.
+    package var pushNanoseconds: UInt64 = 24 * 60 * 60 * 1_000_000_000
     /// Idle nanoseconds after which a push in progress is forgotten.
     package var pushIdleNanoseconds: UInt64 = 15 * 60 * 1_000_000_000
     /// Bytes of one manifest of an image at most.

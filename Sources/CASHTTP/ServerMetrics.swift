@@ -173,6 +173,40 @@ package final class ServerMetrics: Sendable {
             counter("cas_object_failures_total", "Calls that failed.", objects.failures)
         }
 
+        private mutating func add(_ health: StoreHealth) {
+            gauge(
+                "cas_last_collection_timestamp_seconds",
+                "When a collection ended last, 0 for never.",
+                Page.seconds(health.collected))
+            gauge(
+                "cas_collection_gaps", "Trees with a gap, for which that deleted nothing.",
+                health.gaps)
+            gauge(
+                "cas_last_scrub_timestamp_seconds",
+                "When everything had been read and checked the last time, 0 for never.",
+                Page.seconds(health.scrubbed))
+            gauge("cas_last_scrub_findings", "What that found.", health.findings)
+            gauge(
+                "cas_scrub_round_start_timestamp_seconds",
+                "When the present round of the scrub began, 0 between two rounds.",
+                Page.seconds(health.roundBegan))
+            gauge(
+                "cas_scrub_round_done_bytes", "Bytes of packs that it has read.",
+                health.roundDoneBytes)
+            gauge("cas_scrub_round_bytes", "Bytes that it has to read.", health.roundBytes)
+            gauge("cas_scrub_round_findings", "What it found so far.", health.roundFindings)
+            gauge(
+                "cas_reserve_bytes", "Bytes kept for collection on a full disk.",
+                health.reserveBytes)
+            gauge(
+                "cas_reserve_released", "1 while these are given up.",
+                health.isReserveReleased ? 1 : 0)
+        }
+
+        private static func seconds(_ time: Timestamp?) -> UInt64 {
+            UInt64(max(0, time?.seconds ?? 0))
+        }
+
         mutating func add(_ repository: Repository, _ usage: UsageReport?) {
             let counters = repository.counters
             gauge("cas_pushes_active", "Pushes in progress.", UInt64(repository.activePushes))
@@ -200,6 +234,7 @@ package final class ServerMetrics: Sendable {
             gauge("cas_raw_bytes", "Bytes of all records once decoded.", usage.rawBytes)
             gauge("cas_logical_bytes", "Bytes of the trees of all refs.", usage.logicalBytes)
             gauge("cas_free_bytes", "Bytes free on the store's disk.", usage.freeBytes)
+            if let health = usage.health { add(health) }
         }
     }
 }

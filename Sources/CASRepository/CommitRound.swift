@@ -50,11 +50,16 @@ extension Repository {
         var isCommitted = false
         var sequence: UInt64 = 0
         defer { if !isCommitted { skipSequences(upTo: sequence) } }
+        let own = writer.ownPacks()
         try pack.appendExclusively(
             { append in
                 try catalog.write { transaction in
                     try transaction.raiseSequence(to: skippedSequence.withLock { $0 })
+                    try skipSequences(ofOthersThan: own, transaction)
+                    let first = try transaction.lastSequence()
                     let context = try run(jobs, pending, progress, transaction, durable)
+                    guard try transaction.lastSequence() - first < Repository.skippedSequences
+                    else { throw CASError(.internalError, "a commit has too many events") }
                     let events = context.events
                     guard !events.isEmpty else { return }
                     sequence = context.lastSequence
@@ -116,6 +121,26 @@ extension Repository {
         }
     }
 
+    /// Numbers that are left out, more than one transaction can use.
+    private static let skippedSequences: UInt64 = 1 << 20
+
+    /// The same where another process may have died between the sync of its events and its commit, or could not
+    /// cut them off: its metadata pack is longer than what the catalog knows of it.
+    ///
+    /// It mostly is so because that process takes in a push. Numbers are plenty; to read the packs of others is
+    /// not cheap, and to ask whether they live would be answered too early by one that is just dying.
+    private func skipSequences(
+        ofOthersThan own: Set<Int64>, _ transaction: any CatalogTransaction
+    ) throws {
+        for pack in try transaction.unsealedPacks()
+        where pack.packClass == .metadata && !own.contains(pack.number) {
+            let size = try fileSystem.size(files.path(pack.identifier))
+            guard let size, size > pack.committedBytes else { continue }
+            return try transaction.raiseSequence(
+                to: try transaction.lastSequence() + Repository.skippedSequences)
+        }
+    }
+
     private func run(
         _ jobs: [CommitQueue.Job], _ pending: [Pending], _ progress: PackWriter.Progress,
         _ transaction: any CatalogTransaction, _ durable: [Int64: UInt64]
@@ -125,6 +150,7 @@ extension Repository {
             let items = try usable(items, transaction, session.domain)
             try transaction.insert(locations: items.locations, domain: session.domain)
             try transaction.insert(chunkLists: items.chunkLists, domain: session.domain)
+            try Barrier.note(items.chunkLists, transaction, domain: session.domain)
         }
         let reader = try RecordReader(
             files: files, catalog: transaction, limits: limits, isCurrent: true)

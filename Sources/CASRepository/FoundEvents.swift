@@ -83,9 +83,7 @@ struct FoundEvents {
     ///
     /// A process that dies leaves what it did not commit at the very end of a pack.
     private static func settled(_ events: [Found]) -> [StoreEvent] {
-        let ordered = events.sorted {
-            ($0.event.sequence, $1.certainty) < ($1.event.sequence, $0.certainty)
-        }
+        let ordered = events.sorted(by: isBefore)
         // A push that was repeated after a failed commit is done once: the last attempt is the one that was.
         var attempts: [Identifier: UInt64] = [:]
         for case .refMoved(let move, _, _) in ordered.map(\.event) {
@@ -107,6 +105,27 @@ struct FoundEvents {
             settled.append(found)
         }
         return settled.map(\.event)
+    }
+
+    /// The order in which events are applied.
+    ///
+    /// Nothing in two packs without an end tells which of their last events was committed, where both have one
+    /// number: that of the process that died, or that of the other one, which took its number a moment later.
+    /// This program leaves numbers out so that it can not happen. In stores of before, the later one by the
+    /// clock counts, and without a clock the order is at least always the same.
+    private static func isBefore(_ left: Found, _ right: Found) -> Bool {
+        let (one, other) = (left.event, right.event)
+        if one.sequence != other.sequence { return one.sequence < other.sequence }
+        if left.certainty != right.certainty { return left.certainty > right.certainty }
+        guard left.certainty < .max, one != other else { return false }
+        let (time, otherTime) = (recorded(one), recorded(other))
+        if time != otherTime { return time < otherTime }
+        return one.encode().lexicographicallyPrecedes(other.encode())
+    }
+
+    private static func recorded(_ event: StoreEvent) -> Timestamp {
+        guard case .refMoved(let move, _, _) = event else { return Timestamp(seconds: 0) }
+        return move.recorded ?? move.provenance.time
     }
 
     /// Remembers the last checkpoint, as the events of before it are dead bytes.

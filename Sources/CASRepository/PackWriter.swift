@@ -203,6 +203,11 @@ final class PackWriter: Sendable {
         return progress
     }
 
+    /// Packs that this process writes to, or wrote to and did not hand on.
+    func ownPacks() -> Set<Int64> {
+        state.withLock { Set(($0.active.values + $0.full).map(\.number)) }
+    }
+
     /// How many bytes of each pack of this process are durable after a round; failed packs are left out.
     func durableBytes(_ progress: Progress) -> [Int64: UInt64] {
         var bytes = state.withLock { $0.committed }

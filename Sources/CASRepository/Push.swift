@@ -114,7 +114,7 @@ extension Repository {
             for case (let digest, .some(let reason)) in zip(
                 missing.digests, try transaction.purged(missing.digests, domain: domain))
             {
-                throw Repository.wasPurged(digest, reason)
+                throw Repository.wasPurged(digest, reason, isBrought: true)
             }
             var response = answer(request, .missing, present, tree: nil)
             response.missing = missing.digests

@@ -16,7 +16,7 @@ final class PushSession: Sendable {
         var streams: [Int: UploadStream] = [:]
         var bytesSinceCheckpoint: UInt64 = 0
         var lastUsed: UInt64
-        var leaseEnd: UInt64 = 0
+        var lease: (began: UInt64, end: UInt64) = (0, 0)
     }
     private let state: Mutex<State>
 
@@ -29,10 +29,10 @@ final class PushSession: Sendable {
     /// Monotonic nanoseconds at which it was last used.
     var lastUsed: UInt64 { state.withLock { $0.lastUsed } }
 
-    /// Monotonic nanoseconds at which its lease ends; zero without one.
-    var leaseEnd: UInt64 {
-        get { state.withLock { $0.leaseEnd } }
-        set { state.withLock { $0.leaseEnd = newValue } }
+    /// Monotonic nanoseconds at which its lease was taken first and at which it ends; zeros without one.
+    var lease: (began: UInt64, end: UInt64) {
+        get { state.withLock { $0.lease } }
+        set { state.withLock { $0.lease = newValue } }
     }
 
     /// Packs with records that the catalog does not know yet.

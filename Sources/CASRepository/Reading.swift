@@ -94,62 +94,6 @@ extension Repository {
         }
     }
 
-    /// Takes bytes out of use that proved bad: their blobs become missing and their trees incomplete, so
-    /// that the next push that has them is asked for them.
-    func quarantine(_ records: [DamagedRecord], domain: Domain) throws {
-        guard !records.isEmpty else { return }
-        try catalog.write { try quarantine(records, $0, domain: domain) }
-    }
-
-    /// The same within a transaction.
-    ///
-    /// A digest that was stored anew elsewhere meanwhile stays.
-    func quarantine(
-        _ records: [DamagedRecord], _ transaction: any CatalogTransaction, domain: Domain
-    ) throws {
-        let places = try transaction.locations(of: records.map(\.digest), domain: domain)
-        let bad = zip(records, places).filter { $0.location == $1 }.map(\.0)
-        var lost = Set(bad.map(\.digest))
-        for record in bad {
-            guard let end = record.packEnd else { continue }
-            lost.formUnion(
-                try digests(in: record.location.pack, beyond: end, transaction, domain: domain))
-        }
-        try remove(Array(lost), transaction, domain: domain)
-    }
-
-    /// What reaches beyond a position of a pack.
-    private func digests(
-        in pack: Int64, beyond end: UInt64, _ transaction: any CatalogTransaction, domain: Domain
-    ) throws -> [Digest] {
-        // No message is longer than this, nor any frame: what begins before can not reach that far.
-        let candidates = try transaction.digests(
-            in: pack, from: end - min(end, UInt64(limits.directoryBytes)))
-        let places = try transaction.locations(of: candidates, domain: domain)
-        return zip(candidates, places).filter { _, place in
-            place.map { $0.pack == pack && $0.offset + $0.recordBytes > end } ?? false
-        }.map(\.0)
-    }
-
-    /// Takes blobs out of use, whatever holds them.
-    ///
-    /// Nothing counts as complete afterwards. Only trees above these blobs stop being so, but to find them
-    /// one would have to read every directory of the store within this transaction (children do not know
-    /// their parents, and an index of that costs a row for each entry of each directory). A false
-    /// `complete` would lose data, a missing one costs a walk: the next commit of a tree makes it, and a
-    /// scrub makes it for all refs in the background. Fetches do not ask for completeness, but name
-    /// what they can not find; collection goes by what it walks.
-    func remove(
-        _ lost: [Digest], _ transaction: any CatalogTransaction, domain: Domain
-    ) throws {
-        guard !lost.isEmpty else { return }
-        counters.add(quarantined: UInt64(lost.count))
-        plans.removeAll()
-        try transaction.remove(locations: lost, domain: domain)
-        try transaction.remove(chunkLists: lost, domain: domain)
-        try transaction.forgetCompleteness(domain: domain)
-    }
-
     /// Reads the catalog; records that prove damaged meanwhile are taken out of use.
     ///
     /// Calls `body` once more where a pack went while it looked: what lay there lies elsewhere.

@@ -221,19 +221,4 @@ extension Repository {
         }
         return (entries, damaged, outcome.validEnd)
     }
-
-    /// Takes out of use what the catalog believes to lie in a pack at or behind an offset; the whole
-    /// pack from offset 0.
-    func forgetRecords(of pack: Int64, from offset: UInt64) throws {
-        plans.removeAll()
-        try catalog.write { transaction in
-            guard try transaction.pack(pack) != nil else { return }
-            let lost = try transaction.digests(in: pack, from: offset)
-            counters.add(quarantined: UInt64(lost.count))
-            try transaction.remove(locations: lost, domain: .standard)
-            try transaction.remove(chunkLists: lost, domain: .standard)
-            try transaction.forgetCompleteness(domain: .standard)
-            if offset == 0 { try transaction.removePack(pack) }
-        }
-    }
 }

@@ -231,6 +231,7 @@ extension Repository {
                         prefix: $0.key, refs: $0.value.refs, logicalBytes: $0.value.bytes)
                 })
             report.scatter = scatter
+            report.health = try health(reader)
             return report
         }
     }

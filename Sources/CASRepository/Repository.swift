@@ -35,12 +35,16 @@ package final class Repository: Sendable {
     let needsCheckpoint = Atomic(false)
     /// Numbers up to this may be in packs without having been committed.
     let skippedSequence = Mutex<UInt64>(0)
+    /// Packs that proved too short, and where they end: what reaches beyond has still to be taken out of use.
+    let shortPacks = Mutex<[Int64: UInt64]>([:])
     /// Space for collection on a full disk.
     let reserve: SpaceReserve
     /// Set by a push that found the disk full.
     let spaceAlarm = Atomic(false)
     /// Whether anything was ever removed for good, so that pushes are looked at.
     let hasPurges = Atomic(false)
+    /// How far the scrub is that goes on by itself; nil where this process does none.
+    let scrubPosition = Mutex<ScrubPosition?>(nil)
     /// Long work that is being done.
     package let maintenance: MaintenanceJobs
     /// Says that somebody uses the store's directory, as long as it is held.
@@ -150,7 +154,7 @@ package final class Repository: Sendable {
     /// Forgets a push in progress; what it uploaded and nobody else uses is left to collection.
     package func abandon(push: Identifier) {
         let session = sessions.withLock { $0.removeValue(forKey: push) }
-        if let session, session.leaseEnd > 0 { endLease(push) }
+        if let session, session.lease.end > 0 { endLease(push) }
     }
 
     func allSessions() -> [PushSession] {
@@ -174,7 +178,12 @@ package final class Repository: Sendable {
         guard let queue = queue.withLock({ $0 }) else {
             throw CASError(.failedPrecondition, "the store is closed")
         }
-        try queue.perform(job)
+        let result = Result { try queue.perform(job) }
+        if !shortPacks.withLock({ $0.isEmpty }) {
+            // What was committed is so in any case; where this fails, the next commit does it.
+            do { try forgetBeyondEnds(domain: .standard) } catch is CASError {}
+        }
+        try result.get()
         guard let value = box.get() else {
             throw CASError(.internalError, "a commit ended without an outcome")
         }

@@ -42,6 +42,12 @@ enum SettingName {
     static let incarnation = "incarnation"
     /// Average chunk size and seed, two little-endian u32.
     static let chunker = "chunker"
+    /// One byte while somebody collects or purges, who has to hear of chunk lists that come.
+    static let collecting = "collecting"
+    /// What a purge that is not done yet removes: a `Purged` event of its targets (Protocol.md).
+    static let purge = "purge"
     /// How far the background scrub is (ScrubCursor).
     static let scrub = "scrub"
+    /// When the store was last looked after (StoreHealth, fields 1 to 4).
+    static let health = "health"
 }

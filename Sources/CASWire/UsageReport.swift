@@ -77,6 +77,8 @@ package struct UsageReport: WireMessage {
     package var rows: [Row]
     /// How scattered the files of refs lie, those that share a snapshot counted each time.
     package var scatter = Scatter()
+    /// How it is looked after; nil from a server that does not tell.
+    package var health: StoreHealth?
 
     /// A report from its parts.
     package init(
@@ -109,6 +111,7 @@ package struct UsageReport: WireMessage {
         output.append(field: 12, varint: scatter.ranges)
         output.append(field: 13, varint: scatter.readBytes)
         output.append(field: 14, varint: scatter.restoredBytes)
+        output.append(field: 15, message: health)
         return output
     }
 
@@ -116,7 +119,8 @@ package struct UsageReport: WireMessage {
         var sums = [UInt64](repeating: 0, count: 9)
         var rows: [Row] = []
         var scatter = Scatter()
-        try readFields(bytes, upTo: 14) { number, type, reader in
+        var health: StoreHealth?
+        try readFields(bytes, upTo: 15) { number, type, reader in
             switch (number, type) {
             case (1...9, .varint): sums[Int(number) - 1] = try reader.varint()
             case (10, .lengthDelimited):
@@ -128,6 +132,8 @@ package struct UsageReport: WireMessage {
             case (12, .varint): scatter.ranges = try reader.varint()
             case (13, .varint): scatter.readBytes = try reader.varint()
             case (14, .varint): scatter.restoredBytes = try reader.varint()
+            case (15, .lengthDelimited):
+                health = try StoreHealth(decoding: try reader.bytes(), limits: limits)
             default: return false
             }
             return true
@@ -137,5 +143,6 @@ package struct UsageReport: WireMessage {
             storedBytes: sums[5], rawBytes: sums[6], logicalBytes: sums[7], freeBytes: sums[8],
             rows: rows)
         self.scatter = scatter
+        self.health = health
     }
 }

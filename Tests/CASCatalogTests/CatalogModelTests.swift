@@ -22,6 +22,7 @@ struct CatalogView: Equatable {
         add("locations", try reader.locations(of: digests, domain: domain))
         let packs = try reader.packs()
         add("packs", packs)
+        add("unsealed", try reader.unsealedPacks())
         for pack in packs {
             add("pack", try reader.pack(pack.number) as Any)
             for offset in [UInt64(0), 66, 68] {
@@ -32,7 +33,7 @@ struct CatalogView: Equatable {
         add("trees", try reader.treeStates(of: digests, domain: domain))
         add("snapshots", try digests.map { try reader.completeSnapshot($0, domain: domain) })
         add("snapshotOf", try digests.map { try reader.snapshotOf(tree: $0, domain: domain) })
-        add("holding", try digests.map { try reader.refs(holding: $0, domain: domain) })
+        add("holding", try digests.map { try reader.refs(holding: $0, limit: 3, domain: domain) })
         for name in try Self.names.map({ try RefName($0) }) {
             add("ref", try reader.ref(name, domain: domain) as Any)
             for before in [nil, UInt64(5), 12] {
@@ -68,6 +69,7 @@ extension CatalogView {
                 text(try reader.condemned(after: after, limit: 3, domain: domain)),
                 text(try reader.touches(after: after, limit: 3, domain: domain)),
                 text(try reader.purges(after: after, limit: 3, domain: domain)),
+                text(try reader.purging(after: after, limit: 3, domain: domain)),
             ]
         }
         values += [
@@ -97,7 +99,7 @@ struct CatalogChange {
     var name: String
 
     init(_ random: inout SeededGenerator) {
-        kind = Int.random(in: 0..<42, using: &random)
+        kind = Int.random(in: 0..<46, using: &random)
         first = Int.random(in: 0..<8, using: &random)
         second = Int.random(in: 0..<8, using: &random)
         name = CatalogView.names[Int.random(in: CatalogView.names.indices, using: &random)]
@@ -132,6 +134,10 @@ struct CatalogChange {
         case 30:
             try change.removeHistory(try RefName(name), upTo: UInt64(second), domain: domain)
         case 31, 32: try change.insert(pin: Sample.pin(first, name: "team"), domain: domain)
+        case 44: try change.addArrivals([digests[0]], domain: domain)
+        case 45: return "\(try change.takeArrivals(limit: 2, domain: domain).count)"
+        case 42: try change.insert(purging: digests, domain: domain)
+        case 43: try change.remove(purging: digests, domain: domain)
         case 33: return "\(try change.removePin(name: "team", digest: digests[0], domain: domain))"
         case 34: try change.insert(rule: RetentionRule(pattern: "p\(first)"), domain: domain)
         case 35: return "\(try change.removeRule(pattern: "p\(first)", domain: domain))"

@@ -152,7 +152,8 @@ import Testing
         }
         try fixture.catalog.read { reader in
             func holding(_ number: Int, _ domain: Domain = .standard) throws -> [String] {
-                try reader.refs(holding: Sample.digest(number), domain: domain).map(\.name.name)
+                try reader.refs(holding: Sample.digest(number), limit: 100, domain: domain).map(
+                    \.name.name)
             }
             #expect(try holding(1) == ["b"])
             #expect(try holding(3) == ["c"])

@@ -214,7 +214,7 @@ import Testing
         var present: [String: Set<String>] = [:]
         for row in columns { present[row["owner"], default: []].insert(row["part"]) }
         #expect(present == named)
-        #expect(present.count == 20)
+        #expect(present.count == 22)
         try catalog.close()
     }
 

@@ -91,6 +91,58 @@ import Testing
         try tree.expectWhole(in: store.repository, "team/a")
     }
 
+    /// A file of many chunks is here as one record, is lost once it was marked, and comes back in chunks.
+    @Test(arguments: [false, true])
+    func `the chunks of what was marked as one piece stay`(_ isPurge: Bool) throws {
+        let store = try TestStore(.memory)
+        var random = SeededGenerator(seed: 17)
+        let large = random.bytes(20_000)
+        let tree = try SampleTree(SampleFolder(files: ["large": .init(content: large)]))
+        var push = try TestPush("team/a")
+        let whole = ReusableBuffer(capacity: 0)
+        let header = RecordHeader(
+            kind: .chunk, rawLength: large.count, storedLength: large.count,
+            digest: Digest.of(large))
+        large.withUnsafeBytes { RecordCoding.append(header, payload: $0, to: whole) }
+        try store.repository.upload(whole, push)
+        try store.repository.push(tree, push)
+        let digest = Digest.of(large)
+        let place = try #require(
+            try store.repository.catalog.read { try $0.location(of: digest, domain: .standard) })
+        #expect(place.kind == .chunk)
+        var other = SampleFolder(files: ["other": .init(content: random.bytes(100))])
+        let chunks = try SampleRecords(store.repository.chunker).pieces(large).map { Array($0) }
+        if isPurge {
+            // What goes has all the chunks, as files of its own.
+            for (index, chunk) in chunks.enumerated() {
+                other.files["chunk-\(index)"] = .init(content: chunk)
+            }
+        }
+        try store.repository.push(try SampleTree(other), to: "team/other")
+        let task: any MaintenanceTask =
+            isPurge
+            ? try PurgeTask(
+                store.repository,
+                MaintenanceRequest(
+                    kind: .purge, ref: try RefName("team/other"), reason: "licence"),
+                domain: .standard) : try Collector(store.repository)
+        let phase = isPurge ? "removing it" : "condemning what nothing keeps"
+        while task.progress.phase != phase { #expect(try task.step()) }
+        try store.repository.quarantine(
+            [DamagedRecord(digest: digest, location: place)], domain: .standard)
+        push.pushID = .random()
+        try store.repository.push(tree, push)
+        let healed = try store.repository.catalog.read {
+            try $0.location(of: digest, domain: .standard)
+        }
+        #expect(healed?.kind == .chunkList)
+        while try task.step() {}
+        try tree.expectWhole(in: store.repository, "team/a")
+        if !isPurge { #expect(try collect(store)["deleted"] == 0) }
+        try collect(store)
+        try tree.expectWhole(in: store.repository, "team/a")
+    }
+
     @Test func `a tree whose parts are being deleted is not kept by a late fetch`() throws {
         let store = try TestStore(.memory)
         let tree = try SampleTree.random(2)
@@ -195,9 +247,9 @@ import Testing
         try store.repository.makeCheckpoint(domain: .standard)
         var found = FoundEvents()
         let identifier = Identifier.random()
-        let old = try store.repository.catalog.read {
-            try EventCheckpoint.events($0, store.repository, domain: .standard)
-        }
+        var state = RecordedState(store.repository, before: .max, domain: .standard)
+        var old: [StoreEvent] = []
+        while let page = try store.repository.catalog.read({ try state.next($0) }) { old += page }
         for event in old { found.insert(event) }
         // The last of them is damaged; another one was copied forward twice.
         for event in old.dropLast() + [old[0]] {

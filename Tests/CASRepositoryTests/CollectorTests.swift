@@ -125,6 +125,53 @@ import Testing
         #expect(try collect(store)["deleted"] > 0)
     }
 
+    @Test func `a push that never ends is refused after a day, and holds up nothing then`() throws {
+        let store = try TestStore(.memory)
+        let tree = try SampleTree.random(31)
+        try store.repository.push(tree, to: "team/old")
+        try remove(store, "team/old")
+        store.clock.advance(nanoseconds: 31 * Self.day)
+        let push = Identifier.random()
+        let asked = tree.allDigests
+        func ask(_ push: Identifier) throws {
+            _ = try store.repository.missing(asked, push: push, domain: .standard)
+        }
+        try ask(push)
+        let minutes: UInt64 = 10 * 60_000_000_000
+        for step in 1..<144 {
+            store.clock.advance(nanoseconds: minutes)
+            try ask(push)
+            if step % 36 == 0 { #expect(try collect(store)["deleted"] == 0) }
+        }
+        store.clock.advance(nanoseconds: minutes)
+        let error = #expect(throws: CASError.self) { try ask(push) }
+        #expect(error?.code == .failedPrecondition && error?.hint?.contains("push again") == true)
+        #expect(error?.message.contains("24 hours") == true)
+        #expect(try collect(store)["deleted"] > 0)
+        // It stays refused, also where nobody remembers more than its lease; another one is not.
+        #expect(try code { try ask(push) } == .failedPrecondition)
+        try ask(.random())
+        // One that rests until its lease ended has nothing that it could hold up.
+        let resting = Identifier.random()
+        try ask(resting)
+        store.clock.advance(nanoseconds: 2 * Self.day)
+        try ask(resting)
+    }
+
+    @Test func `how long a push has gone on outlives its process`() throws {
+        let store = try TestStore(.memory) { $0.limits.pushNanoseconds = 3_600_000_000_000 }
+        let push = Identifier.random()
+        for _ in 0..<6 {
+            _ = try store.repository.missing([.zero], push: push, domain: .standard)
+            try store.reopen()
+            store.clock.advance(nanoseconds: 600_000_000_000)
+        }
+        #expect(
+            try code {
+                _ = try store.repository.missing([.zero], push: push, domain: .standard)
+            } == .failedPrecondition)
+    }
+
     @Test func `a tree with a gap keeps everything, and the findings say so`() throws {
         let store = try TestStore(.memory)
         let tree = try SampleTree.random(6)

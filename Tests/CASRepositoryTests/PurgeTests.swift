@@ -199,6 +199,42 @@ import Testing
             } == .failedPrecondition)
     }
 
+    @Test func `what keeps a blob is the same however small the steps are`() throws {
+        let store = try TestStore(.memory)
+        var random = SeededGenerator(seed: 77)
+        var trees: [SampleTree] = []
+        for number in 0..<6 {
+            var folder = SampleFolder()
+            for name in ["a", "b", "c"] {
+                folder.folders[name] = .random(&random, depth: 3, largestFile: 300)
+            }
+            // Deep in some of them, of which two share the directory.
+            if number % 2 == 0 {
+                folder.folders["c"]?.folders["z"] = SampleFolder(files: [
+                    "key": .init(content: secret)
+                ])
+            }
+            trees.append(try SampleTree(folder))
+            try store.repository.push(trees[number], to: "team/r\(number)")
+        }
+        try store.repository.push(trees[1], to: "team/r0")
+        let attributes = try #require(trees[2].snapshot.attributes).digest
+        for digest in [Digest.of(secret), trees[2].snapshot.tree.digest, attributes] {
+            let whole = try RootSearch(
+                store.repository, digest, entriesPerStep: .max, domain: .standard)
+            var steps = 0
+            while try whole.step() { steps += 1 }
+            #expect(!whole.progress.findings.isEmpty)
+            let small = try RootSearch(
+                store.repository, digest, entriesPerStep: 5, domain: .standard)
+            var smallSteps = 0
+            while try small.step() { smallSteps += 1 }
+            #expect(small.progress.findings == whole.progress.findings)
+            #expect(small.progress.figures == whole.progress.figures)
+            #expect(smallSteps > 3 * steps, "\(smallSteps) and \(steps)")
+        }
+    }
+
     @Test func `what keeps a blob is found, with its path`() throws {
         let store = try TestStore(.memory)
         try store.repository.push(try tree(6, withSecret: true), to: "team/a")

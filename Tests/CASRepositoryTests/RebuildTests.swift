@@ -1,10 +1,12 @@
 import CASFileSystem
+import CASCatalog
 import CASCore
-import CASRepository
 import CASTestSupport
 import CASTree
 import CASWire
 import Testing
+
+@testable import CASRepository
 
 struct RebuildTests {
     @Test(arguments: Storage.allCases)
@@ -138,5 +140,76 @@ struct RebuildTests {
         #expect(report.unreadable.map(\.path) == [path])
         #expect(try store.bytes(path).count == 500)
         try tree.expectWhole(in: store.repository, "project")
+    }
+
+    @Test
+    func `what a process wrote and did not commit shares no number with what another one did`()
+        throws
+    {
+        let store = try TestStore(.memory)
+        let trees = try (0..<3).map { try SampleTree.random(UInt64(470 + $0)) }
+        let before = try store.repository.push(trees[0], to: "team/a")
+        let dying = store.repository
+        try store.openBeside()
+        // Its event is synced, the transaction fails, and so does all that would put this right.
+        let push = try TestPush("team/a")
+        let digests = Set(trees[1].allDigests)
+        let records = try SampleRecords(dying.chunker)
+        _ = try dying.missing(Array(digests), push: push.pushID, domain: .standard)
+        try dying.upload(try records.files(trees[1], only: digests), push)
+        let messages = try records.messages(trees[1], only: digests)
+        let error = CASError(.unavailable, "it dies here")
+        store.memoryCatalog.commitHook = { throw error }
+        store.simulated.inject(.error(error), at: 1, kinds: [.truncate])
+        #expect(throws: CASError.self) { try dying.commit(push, trees[1].digest, messages) }
+        store.memoryCatalog.commitHook = nil
+        let answer = try store.repository.push(trees[2], to: "team/a")
+        #expect(answer.sequence > before.sequence + 1_000_000)
+        _ = try store.rebuild(closing: false)
+        let name = try RefName("team/a")
+        let history = try store.repository.history(
+            name, before: nil, limit: 10, domain: .standard)
+        #expect(
+            history.map(\.target?.digest) == [trees[2].digest, trees[1].digest, trees[0].digest])
+        #expect(try store.repository.ref(name, domain: .standard)?.sequence == answer.sequence)
+        try trees[2].expectWhole(in: store.repository, "team/a")
+    }
+
+    @Test func `of two last events of one number in packs without an end the later one counts`()
+        throws
+    {
+        let name = try RefName("team/a")
+        func move(_ number: UInt8, at seconds: Int64) -> StoreEvent {
+            var move = HistoryEntry(
+                sequence: 7, name: name, previous: nil,
+                target: RefTarget(kind: .manifest, digest: Digest.of([number])),
+                provenance: Provenance(time: Timestamp(seconds: 1)), pushID: nil)
+            move.recorded = Timestamp(seconds: seconds)
+            return .refMoved(move, nil, .standard)
+        }
+        for (old, new) in [(UInt8(1), UInt8(2)), (2, 1)] {
+            let events = [move(old, at: 10), move(new, at: 11)]
+            for order in [[0, 1], [1, 0]] {
+                var found = FoundEvents()
+                for index in order {
+                    found.beginPack()
+                    found.insert(events[index])
+                    found.endsUnsealed()
+                }
+                #expect(found.counted() == events)
+            }
+        }
+        // Without a difference in time the order is the same, however they are found.
+        let events = [move(1, at: 10), move(2, at: 10)]
+        let counted = [events, events.reversed()].map { events in
+            var found = FoundEvents()
+            for event in events {
+                found.beginPack()
+                found.insert(event)
+                found.endsUnsealed()
+            }
+            return found.counted()
+        }
+        #expect(counted[0] == counted[1] && counted[0].count == 2)
     }
 }

@@ -69,6 +69,14 @@ import Testing
             #expect(samples["cas_object_puts_total"] == 0)
             #expect(samples["cas_object_lists_total"] == 1)
             #expect(samples["cas_object_failures_total"] == 0)
+            // Nothing was due yet.
+            for name in [
+                "cas_last_collection_timestamp_seconds", "cas_collection_gaps",
+                "cas_last_scrub_timestamp_seconds", "cas_last_scrub_findings",
+                "cas_scrub_round_start_timestamp_seconds", "cas_scrub_round_done_bytes",
+                "cas_scrub_round_bytes", "cas_scrub_round_findings", "cas_reserve_released",
+            ] { #expect(samples[name] == 0, "\(name)") }
+            #expect(samples["cas_reserve_bytes"] != nil)
             let bounds = ["0.001", "0.005", "0.02", "0.1", "0.5", "2.0", "10.0", "60.0", "+Inf"]
             let buckets = try bounds.map { bound in
                 try #require(
@@ -98,6 +106,10 @@ import Testing
             try repository.removeRef(
                 try RefName("team/project"), .any, Provenance(), domain: .standard)
             #expect(try [refs(kept), refs(fresh)] == [1, 0])
+            let scrub = repository.scrub(domain: .standard)
+            while try scrub.step() {}
+            let page = try Self.parse(fresh.text(repository, waitingBodies: 0))
+            #expect(page["cas_last_scrub_timestamp_seconds"] ?? 0 > 1_700_000_000)
             try repository.close()
         }
     }

@@ -156,6 +156,25 @@ enum Samples {
         report.scatter.restoredBytes = 4
         return report
     }()
+    static let health = {
+        var health = StoreHealth()
+        health.collected = time
+        health.gaps = 1
+        health.scrubbed = time
+        health.findings = 2
+        health.roundBegan = time
+        health.roundFindings = 3
+        health.roundDoneBytes = 4
+        health.roundBytes = 5
+        health.reserveBytes = 6
+        health.isReserveReleased = true
+        return health
+    }()
+    static let healthyUsage = {
+        var report = measuredUsage
+        report.health = health
+        return report
+    }()
     static let usage = UsageReport(
         refs: 1, snapshots: 2, blobs: 3, chunks: 4, packs: 5, storedBytes: 6, rawBytes: 7,
         logicalBytes: 8, freeBytes: 9, rows: [.init(prefix: "team", refs: 1, logicalBytes: 8)])
@@ -223,6 +242,6 @@ enum Samples {
                     "StoreEvent\(index + 6)", event.encode(),
                     { try StoreEvent(decoding: $0).encode() }
                 )
-            }
+            } + [item(healthyUsage)]
     }
 }

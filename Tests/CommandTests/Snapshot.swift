@@ -49,7 +49,7 @@ enum Snapshot {
             (#"[0-9.]+ ([KMGT]i)?B (written$|sent$|received|free)"#, "<size> $2"),
             (#"(uncompressed|on the disk|free)( +)[0-9.]+ ([KMGT]i)?B"#, "$1$2<size>"),
             (
-                #""(sentBytes|receivedBytes|fileBytes|milliseconds|packBytes|recordBytes|freeBytes)": [0-9]+"#,
+                #""(sentBytes|receivedBytes|fileBytes|milliseconds|packBytes|recordBytes|freeBytes|reserveBytes)": [0-9]+"#,
                 #""$1": <number>"#
             ),
             // What goes along unasked counts as new, and whether it does depends on the stat cache's doubts.
@@ -59,6 +59,8 @@ enum Snapshot {
             ),
             // Columns are as wide as the path of the test's directory.
             (#"(/ROOT\S*) {2,}"#, "$1  "), (#" {2,}\("#, "  ("),
+            // A server makes it beside its first requests.
+            (#"(reserve +)(none; a server keeps one|[0-9.]+ ([KMGT]i)?B kept .*)$"#, "$1<reserve>"),
             (#"\.before-[0-9]+"#, ".before-<number>"),
             (#"[0-9a-f]{32}\.pack, byte [0-9]+"#, "<pack>, byte <number>"),
             // Events hold the machine's name.

@@ -108,6 +108,7 @@ extension FuzzTargets {
                     rawBytes: 7, logicalBytes: 8, freeBytes: 9,
                     rows: [.init(prefix: "team", refs: 1, logicalBytes: 8)])
             ]),
+        message("store-health", [StoreHealth()]),
         message("retention-rule", [rule, RetentionRule(pattern: "**")]),
         message("pin", [pin]),
         message("pin-request", [PinRequest(lifetime: 60, reason: "paper")]),

@@ -53,8 +53,8 @@ package final class Collector: MaintenanceTask {
 /// The state of a collection between two steps.
 struct CollectionRun {
     enum Phase: Equatable {
-        case retain, begin, roots, mark, snapshots, trees, links, condemn, delete, checkpoint,
-            gather, pack
+        case finish, retain, begin, roots, mark, snapshots, trees, links, condemn, delete
+        case checkpoint, gather, pack
         case remove, end, done
     }
     let repository: Repository
@@ -66,7 +66,9 @@ struct CollectionRun {
     private(set) var marking: Marking
     var scan: RootScan
     var retention: (any MaintenanceTask)?
-    var phase = Phase.retain
+    var phase = Phase.finish
+    /// A purge whose process ended before it was done.
+    private var purge: PurgeTask?
     /// Where to go on once everything is marked that was found on the way.
     var resumed = Phase.snapshots
     var cursor: Digest?
@@ -76,6 +78,7 @@ struct CollectionRun {
     /// Work on scattered files, the next one last; nil before it was begun.
     var gathering: [any MaintenanceTask]?
     var compaction: Compaction?
+    var checkpointing: CheckpointWriter?
     var progress = MaintenanceProgress()
 
     init(
@@ -121,6 +124,7 @@ struct CollectionRun {
 
     private mutating func advance() throws -> Bool {
         switch phase {
+        case .finish: try finishPurge()
         case .retain: try retain()
         case .begin: try begin()
         case .roots: try roots()
@@ -148,6 +152,28 @@ struct CollectionRun {
 
     // MARK: - Marking
 
+    /// Goes on with a purge whose process ended.
+    private mutating func finishPurge() throws {
+        guard !isDryRun, let task = try purge ?? PurgeTask.unfinished(repository, pace: pace)
+        else { return enter(.retain) }
+        progress.phase = "finishing a purge"
+        purge = task
+        do {
+            if try task.step() { return }
+            progress.add("purged", task.progress["purged"])
+        } catch let error as CASError
+            where error.code == .failedPrecondition || error.code == .unavailable
+        {
+            progress.findings.append(
+                .init("purge", text: "a purge is not done: \(error.message)"))
+        } catch {
+            // It begins anew, as nobody knows what the failed step did.
+            purge = nil
+            throw error
+        }
+        enter(.retain)
+    }
+
     /// Ends what expired and what rules say, as ordinary moves that are recorded.
     private mutating func retain() throws {
         progress.phase = "applying rules"
@@ -172,17 +198,19 @@ struct CollectionRun {
         let oldest =
             repository.clock.now().seconds
             - Int64(clamping: repository.configuration.protectedSeconds)
-        generation = try catalog.write { [pace, domain] transaction in
+        let next = try catalog.write { [pace, domain] transaction -> UInt64? in
+            // Everything of before is found by the scan.
+            if try Barrier.begin(limit: pace.rows, transaction, domain: domain) { return nil }
             // Monotonic clocks start again at a reboot: what was to end then would last for ever.
             try transaction.limitLeases(to: now + longest)
             for lease in try transaction.expiredLeases(at: now) {
                 try transaction.remove(lease: lease.identifier)
             }
             _ = try transaction.removeTouches(before: oldest, limit: pace.rows, domain: domain)
-            // Everything of before is found by the scan.
-            while try !transaction.takeBarrier(limit: pace.rows, domain: domain).isEmpty {}
             return try transaction.nextGeneration()
         }
+        guard let next else { return }
+        generation = next
         enter(.roots)
     }
 
@@ -201,7 +229,7 @@ struct CollectionRun {
     private mutating func mark() throws {
         progress.phase = "finding what is kept"
         guard try !marking.step(directories: pace.directories) else { return }
-        guard marking.incompleteCount == 0 || isDryRun else { return stop() }
+        guard marking.incompleteCount == 0 else { return stop() }
         phase = resumed
     }
 
@@ -215,7 +243,7 @@ struct CollectionRun {
         }
         progress.add("incomplete", UInt64(marking.incompleteCount))
         // Packs can be dealt with nevertheless.
-        enter(.checkpoint)
+        enter(isDryRun ? .end : .checkpoint)
     }
 
     /// Calls `body` in a transaction in which nothing is reachable that was not marked; where something
@@ -223,10 +251,10 @@ struct CollectionRun {
     mutating func take(
         _ body: (any CatalogTransaction) throws -> Void
     ) throws -> Bool {
-        let found: [Digest]
+        let found: Barrier
         do {
             found = try catalog.write { [pace, domain] transaction in
-                let found = try transaction.takeBarrier(limit: pace.rows, domain: domain)
+                let found = try Barrier(taking: pace.rows, transaction, domain: domain)
                 if found.isEmpty { try body(transaction) }
                 return found
             }
@@ -239,9 +267,9 @@ struct CollectionRun {
     }
 
     /// Whether nothing was found that is to be marked first; else goes on with that, then with this phase.
-    mutating func resume(marking found: [Digest]) -> Bool {
+    mutating func resume(marking found: Barrier) -> Bool {
         guard !found.isEmpty else { return true }
-        marking.add(reachable: found)
+        marking.add(found)
         resumed = phase
         phase = .mark
         return false
@@ -251,7 +279,12 @@ struct CollectionRun {
         progress.phase = "done"
         if !isDryRun {
             // Who takes a lease from now on asked after everything that was condemned.
-            _ = try catalog.write { try $0.nextGeneration() }
+            let gaps = progress["incomplete"]
+            try catalog.write { [repository] transaction in
+                _ = try transaction.nextGeneration()
+                try repository.noteCollected(gaps: gaps, transaction)
+                try Barrier.end(transaction)
+            }
             // Only where somebody keeps one, and once there is room again.
             if repository.reserve.wasReleased { try repository.reserve.build() }
             repository.counters.addCollection()

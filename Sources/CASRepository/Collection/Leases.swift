@@ -40,17 +40,37 @@ extension Repository {
     func holdLease(_ session: PushSession) throws {
         let now = clock.monotonicNanoseconds()
         let window = limits.pushIdleNanoseconds
-        guard session.leaseEnd < now + window / 2 else { return }
-        try catalog.write { transaction in
-            // One that is renewed stays as old as it is: what it was told first counts.
+        let held = session.lease
+        let last = held.began + limits.pushNanoseconds
+        guard now >= held.end || held.end < min(now + window / 2, last) else { return }
+        try requireYoung(held.began, held.end, now)
+        session.lease = try catalog.write { transaction in
             let known = try transaction.lease(session.identifier)
+            if let known { try requireYoung(known.began, known.expires, now) }
+            // One that is renewed stays as old as it is: what it was told first counts. One that ended is over.
+            let renewed = known.flatMap { $0.expires > now ? $0 : nil }
+            // A monotonic clock begins anew at a reboot, and older programs noted no begin.
+            let began = renewed.flatMap { $0.began > 0 && $0.began <= now ? $0.began : nil } ?? now
+            let end = min(now + window, began + limits.pushNanoseconds)
             try transaction.insert(
                 lease: Lease(
                     identifier: session.identifier, purpose: .push, domain: session.domain,
-                    expires: now + window,
-                    generation: try known?.generation ?? transaction.generation()))
+                    expires: end,
+                    generation: try renewed?.generation ?? transaction.generation(), began: began))
+            return (began: began, end: end)
         }
-        session.leaseEnd = now + window
+    }
+
+    /// Refuses a push whose lease was renewed for as long as it may be.
+    ///
+    /// While it lasts nothing is deleted that was condemned since it began. One that rested until its lease ended begins anew. A commit needs none.
+    private func requireYoung(_ began: UInt64, _ end: UInt64, _ now: UInt64) throws {
+        guard began > 0, now >= end, end == began + limits.pushNanoseconds else { return }
+        throw CASError(
+            .failedPrecondition,
+            "this push began more than \(limits.pushNanoseconds / 3_600_000_000_000) hours ago, "
+                + "and what it was told to be here may go now",
+            hint: "push again: what is here is not sent a second time")
     }
 
     /// Ends the lease of a push that goes on no more.

@@ -76,14 +76,18 @@ final class Marking {
 
     func add(_ root: Root) { roots.append(root) }
 
-    /// Adds snapshots that became reachable, and looks again at all that was not here: they may have brought it.
-    func add(reachable snapshots: [Digest]) {
+    /// Adds what became reachable, and looks again at all that was not here: that may have brought it.
+    ///
+    /// What came in chunks and was marked as something else is looked at too; what was not marked will be if it is
+    /// met.
+    func add(_ barrier: Barrier) {
         current = nil
         stack += lackingPairs
         lackingPairs = []
         filesAgain += lackingFiles
         lackingFiles = []
-        for snapshot in snapshots { add(Root(digest: snapshot)) }
+        filesAgain += barrier.arrivals.filter { marks.contains($0) }
+        for snapshot in barrier.reachable { add(Root(digest: snapshot)) }
     }
 
     /// Walks up to so many directories; whether something is left.

@@ -20,6 +20,7 @@ final class PackRewriter {
     private var copiedBytes: UInt64 = 0
     private let buffer = ReusableBuffer(capacity: 1 << 20)
     private let checkpoint: EventCheckpoint.Mark?
+    private let begun: EventCheckpoint.Begun?
     /// Set where the pack is old enough and was not compressed anew before.
     private let recompression: Recompression?
 
@@ -33,7 +34,9 @@ final class PackRewriter {
         entries = try repository.entries(of: pack)
         recompression =
             repository.isCold(pack) && pack.level < Recompression.level ? try Recompression() : nil
-        checkpoint = try repository.catalog.read { try EventCheckpoint.Mark.last($0) }
+        (checkpoint, begun) = try repository.catalog.read {
+            (try EventCheckpoint.Mark.last($0), try EventCheckpoint.Begun($0))
+        }
     }
 
     /// Bytes copied since the last call.
@@ -86,7 +89,7 @@ final class PackRewriter {
                 continue
             }
             if entry.kind == .event {
-                guard let sequence = try repository.liveEvent(record, checkpoint) else {
+                guard let sequence = try repository.liveEvent(record, checkpoint, begun) else {
                     buffer.resize(to: start)
                     continue
                 }

@@ -31,6 +31,18 @@ package final class PurgeTask: MaintenanceTask {
             try PurgeRun(repository, request, pace: pace, domain: domain, use: use))
     }
 
+    /// The rest of a purge whose process ended before it was done, by who has the right to collect; nil if
+    /// there is none.
+    static func unfinished(
+        _ repository: Repository, pace: CollectionPace = CollectionPace()
+    ) throws -> PurgeTask? {
+        try repository.unfinishedPurge().map { mark in
+            PurgeTask(PurgeRun(repository, mark.record, isTree: mark.isTree, pace: pace))
+        }
+    }
+
+    private init(_ run: sending PurgeRun) { self.run = Mutex(run) }
+
     package func step() throws -> Bool { try run.withLock { try $0.step() } }
 
     package var progress: MaintenanceProgress { run.withLock { $0.progress } }
@@ -38,66 +50,116 @@ package final class PurgeTask: MaintenanceTask {
 
 /// The state of a purge between two steps.
 struct PurgeRun {
-    private enum Phase {
-        case search, begin, roots, mark, reach, purge, settle, packs, look, rewrite, remove, done
+    enum Phase {
+        case earlier, search, begin, roots, mark, reach, find, settle, clear, note, refuse, refs,
+            take
+        case packs, look, rewrite, remove, end, done
     }
 
-    private let repository: Repository
-    private let request: MaintenanceRequest
-    private let pace: CollectionPace
-    private let domain: Domain
+    let repository: Repository
+    /// The targets, whatever keeps them, and why they go.
+    let record: PurgeRecord
+    let pace: CollectionPace
+    let isDryRun: Bool
+    /// Whether it is the rest of one whose process ended: what it noted is in the catalog.
+    let isContinued: Bool
     /// Says to other processes that this one collects.
     private let use: (any Sendable)?
-    /// What is to go whatever keeps it.
-    private let targets: Set<Digest>
-    /// The target by which it is named.
-    private let main: Digest
-    /// What holds it; nil where it was removed before, and only bytes may be left.
+    /// What holds it; nil where that was found before.
     private let search: RootSearch?
-    private let kept: Marking
-    private let reached: Marking
-    private var scan: RootScan
-    private var phase = Phase.search
-    private var cursor: Digest?
+    /// The rest of another one, which comes first.
+    private let earlier: PurgeTask?
+    let targets: Set<Digest>
+    let kept: Marking
+    let reached: Marking
+    var scan: RootScan
+    var phase = Phase.earlier
+    var cursor: Digest?
     /// Where to go on once everything is marked that is kept.
-    private var resumed = Phase.reach
-    /// What is to go, and the bytes of its records.
-    private var gone: [Digest: UInt64] = [:]
+    var resumed = Phase.reach
+    /// What is to go beside the targets, and the bytes of its records.
+    var gone: [Digest: UInt64] = [:]
+    /// The same, to be noted.
+    var unnoted: ArraySlice<Digest> = []
+    /// Whether what was named is a snapshot or a tree; known once it was walked.
+    var isTree = false
     /// Everything that was ever removed for good: an earlier purge may have been interrupted.
     private var tombstones: Set<Digest> = []
     private var unseen: [PackEntry] = []
     private var packs: [PackEntry] = []
     private var rewriter: PackRewriter?
+    private var checkpointing: CheckpointWriter?
     var progress = MaintenanceProgress()
+
+    var domain: Domain { record.domain }
+    /// The target by which it is named.
+    private var main: Digest { record.digests.last ?? .zero }
+    /// Blobs that one transaction removes at most.
+    var batch: Int {
+        min(pace.rows, repository.limits.removedPerTransaction, PurgeRecord.maximumDigests)
+    }
 
     init(
         _ repository: Repository, _ request: MaintenanceRequest, pace: CollectionPace,
         domain: Domain, use: (any Sendable)?
     ) throws {
+        let (digests, isRepeated) = try PurgeRun.targets(repository, request, domain)
+        let mark = request.isDryRun ? nil : try repository.unfinishedPurge()
+        if let mark, digests.contains(where: mark.record.digests.contains) {
+            self.init(repository, mark.record, isTree: mark.isTree, pace: pace, use: use)
+            return
+        }
+        let provenance = Provenance(
+            message: "purged: \(request.reason)", time: repository.clock.now(),
+            subject: request.subject)
+        try self.init(
+            repository,
+            PurgeRecord(
+                digests: digests, reason: request.reason, provenance: provenance, domain: domain),
+            pace: pace, isDryRun: request.isDryRun, isContinued: false, use: use,
+            search: isRepeated
+                ? nil : RootSearch(repository, digests[digests.count - 1], domain: domain),
+            earlier: mark == nil ? nil : PurgeTask.unfinished(repository, pace: pace))
+    }
+
+    /// The rest of a purge.
+    init(
+        _ repository: Repository, _ record: PurgeRecord, isTree: Bool, pace: CollectionPace,
+        use: (any Sendable)? = nil
+    ) {
+        self.init(
+            repository, record, pace: pace, isDryRun: false, isContinued: true, use: use,
+            search: nil, earlier: nil)
+        self.isTree = isTree
+        phase = .begin
+    }
+
+    private init(
+        _ repository: Repository, _ record: PurgeRecord, pace: CollectionPace, isDryRun: Bool,
+        isContinued: Bool, use: (any Sendable)?, search: RootSearch?, earlier: PurgeTask?
+    ) {
         self.repository = repository
-        self.request = request
+        self.record = record
         self.pace = pace
-        self.domain = domain
+        self.isDryRun = isDryRun
+        self.isContinued = isContinued
         self.use = use
-        let (main, targets, isRepeated) = try PurgeRun.targets(repository, request, domain)
-        self.main = main
-        self.targets = targets
-        search = isRepeated ? nil : try RootSearch(repository, main, domain: domain)
-        if isRepeated { phase = request.isDryRun ? .done : .packs }
-        kept = Marking(repository, domain: domain, blocked: targets)
-        reached = Marking(repository, domain: domain)
+        self.search = search
+        self.earlier = earlier
+        targets = Set(record.digests)
+        kept = Marking(repository, domain: record.domain, blocked: targets)
+        reached = Marking(repository, domain: record.domain)
         for target in targets.sorted() { reached.add(Marking.Root(digest: target)) }
-        scan = RootScan(repository, domain: domain)
+        scan = RootScan(repository, domain: record.domain)
         for name in ["purged", "purgedBytes", "rewrittenPacks", "removedRefs"] {
             progress.add(name, 0)
         }
     }
 
-    /// What a request names: the digest to look for, all that is to go with it, and whether it was removed
-    /// before.
+    /// What a request names, that by which it is found last, and whether it was removed before.
     private static func targets(
         _ repository: Repository, _ request: MaintenanceRequest, _ domain: Domain
-    ) throws -> (Digest, Set<Digest>, Bool) {
+    ) throws -> ([Digest], Bool) {
         guard !request.reason.isEmpty else {
             throw CASError(
                 .invalidArgument, "a purge needs a reason",
@@ -105,7 +167,7 @@ struct PurgeRun {
         }
         if let ref = request.ref {
             let found = try repository.resolve(.ref(ref), domain: domain)
-            return (found.tree, [found.snapshot, found.tree], false)
+            return ([found.snapshot, found.tree], false)
         }
         guard let digest = request.digest else {
             throw CASError(.invalidArgument, "a purge needs a ref or a digest")
@@ -118,31 +180,41 @@ struct PurgeRun {
             if try reader.location(of: digest, domain: domain) == nil,
                 try reader.purged([digest], domain: domain)[0] != nil
             {
-                return (digest, [digest], true)
+                return ([digest], true)
             }
             let source = try StoredDirectories(repository, reader, domain: domain)
             guard let snapshot = try source.snapshot(digest) else {
-                return (digest, [digest], false)
+                return ([digest], false)
             }
-            return (snapshot.tree.digest, [digest, snapshot.tree.digest], false)
+            return ([digest, snapshot.tree.digest], false)
         }
     }
 
     mutating func step() throws -> Bool {
         switch phase {
+        case .earlier: if try !(earlier?.step() ?? false) { phase = .search }
         case .search: try lookForHolders()
         case .begin: try begin()
         case .roots: try roots()
         case .mark: if try !kept.step(directories: pace.directories) { phase = resumed }
-        case .reach: if try !reached.step(directories: pace.directories) { phase = .purge }
-        case .purge: try purge()
+        case .reach: if try !reached.step(directories: pace.directories) { phase = .find }
+        case .find: try find()
         case .settle: try settle()
+        case .clear: try clear()
+        case .note: try note()
+        case .refuse: try refuse()
+        case .refs: try removeRefs()
+        case .take: try take()
         case .packs: try findPacks()
         case .look: try lookAtPack()
         case .rewrite: try rewrite()
         case .remove:
             let limit = 16
-            if try repository.deleteDoomedPacks(limit: limit) < limit { phase = .done }
+            if try repository.deleteDoomedPacks(limit: limit) < limit { phase = .end }
+        case .end:
+            // A pack that somebody is writing to is dealt with by the next collection.
+            try repository.endPurge(isDone: progress["packsInUse"] == 0)
+            phase = .done
         case .done: return false
         }
         return phase != .done
@@ -150,86 +222,16 @@ struct PurgeRun {
 
     /// Finds the refs that hold it, for the report, before they do not any more.
     private mutating func lookForHolders() throws {
+        guard let search else {
+            // It was removed before, and only bytes of it may be left.
+            phase = isDryRun ? .done : .packs
+            return
+        }
         progress.phase = "finding what holds it"
-        guard try !(search?.step() ?? false) else { return }
-        progress.findings = search?.progress.findings ?? []
+        guard try !search.step() else { return }
+        progress.findings = search.progress.findings
         phase = .begin
     }
-
-    private mutating func begin() throws {
-        if !request.isDryRun {
-            try repository.catalog.write { [pace, domain] transaction in
-                while try !transaction.takeBarrier(limit: pace.rows, domain: domain).isEmpty {}
-            }
-        }
-        phase = .roots
-    }
-
-    private mutating func roots() throws {
-        guard let found = try repository.catalog.read({ try scan.next($0, limit: pace.rows) })
-        else {
-            phase = .mark
-            return
-        }
-        for root in found { kept.add(root) }
-    }
-
-    /// Collects what only the targets reach, page by page.
-    private mutating func purge() throws {
-        progress.phase = "removing it"
-        let page = try repository.catalog.read {
-            try $0.locations(after: cursor, limit: pace.rows, domain: domain)
-        }
-        guard let last = page.last else {
-            phase = .settle
-            return
-        }
-        for (digest, location) in page where digest != .empty {
-            if targets.contains(digest) || reached.contains(digest) && !kept.contains(digest) {
-                gone[digest] = location.recordBytes
-            }
-        }
-        cursor = last.digest
-    }
-
-    /// Takes all of it in one transaction, in which nothing is kept that was not looked at.
-    private mutating func settle() throws {
-        gone = gone.filter { targets.contains($0.key) || !kept.contains($0.key) }
-        for (name, sum) in [
-            ("purged", UInt64(gone.count)), ("purgedBytes", gone.values.reduce(0, +)),
-        ] {
-            progress.reset(name)
-            progress.add(name, sum)
-        }
-        if let root = kept.incomplete.first, gone.count > targets.count, isTree {
-            throw CASError(
-                .failedPrecondition,
-                "a directory of '\(root.name.isEmpty ? root.digest.description : root.name)' is "
-                    + "missing, so that nobody knows what it has in common with this",
-                hint: "push it again, repair it or remove it first", digest: root.digest)
-        }
-        guard !request.isDryRun else {
-            phase = .done
-            return
-        }
-        let outcome = try repository.record(
-            purge: gone.keys.sorted(), targets: targets, request, limit: pace.rows, domain: domain)
-        guard outcome.found.isEmpty else {
-            // What a push made reachable meanwhile is kept too.
-            kept.add(reachable: outcome.found)
-            resumed = .settle
-            phase = .mark
-            return
-        }
-        progress.add("removedRefs", UInt64(outcome.removedRefs))
-        phase = .packs
-    }
-
-    /// Whether what was named is a snapshot or a tree.
-    private var isTree: Bool { request.ref != nil || targets.count > 1 || reachesMore }
-
-    /// Whether the one target is a directory.
-    private var reachesMore: Bool { reached.hasWalked(main) }
 
     /// Finds the packs that may have bytes of it.
     private mutating func findPacks() throws {
@@ -276,13 +278,18 @@ struct PurgeRun {
             self.rewriter = try PackRewriter(repository, next, pace: pace, domain: domain)
             return
         }
+        if let checkpointing {
+            if try checkpointing.step() { return }
+            self.checkpointing = nil
+            self.rewriter = try PackRewriter(
+                repository, rewriter.pack, pace: pace, domain: domain)
+            return
+        }
         do {
             if try rewriter.step() { return }
         } catch is DamagedEvent {
             // Recorded state is repeated elsewhere, so that all events of this pack can go.
-            try repository.makeCheckpoint(domain: domain)
-            self.rewriter = try PackRewriter(
-                repository, rewriter.pack, pace: pace, domain: domain)
+            checkpointing = CheckpointWriter(repository, domain: domain)
             return
         }
         self.rewriter = nil

@@ -6,16 +6,36 @@ import Synchronization
 
 /// Finds what keeps a blob: every ref, pin, history and fetch whose tree reaches it, and by which path.
 ///
-/// Whether a directory reaches it is remembered, so that each is read once however many trees share it.
+/// Whether a directory reaches it is remembered, so that each is read once however many trees share it. A step
+/// goes by entries that it looks at, and ends in the middle of a tree if need be.
 package final class RootSearch: MaintenanceTask {
     private struct State {
         var scan: RootScan
-        var waiting: [Marking.Root] = []
-        var isScanned = false
+        var waiting: ArraySlice<Marking.Root> = []
+        var visit: Visit?
         var progress = MaintenanceProgress()
         var known: [Digest: Reach] = [:]
         /// Messages of permissions and times that do not reach it.
         var seen: Set<Digest> = []
+    }
+    /// What is being looked through.
+    private struct Visit {
+        let root: Marking.Root
+        var isRead = false
+        /// Trees that were not begun.
+        var trees: ArraySlice<Digest> = []
+        /// The one that was.
+        var tree: Digest?
+        /// The way into it: a depth-first walk with its own stack, as trees may be deep.
+        var stack: [Level] = []
+        /// Messages of permissions and times that were not looked at, the next one last.
+        var attributes: [Digest] = []
+    }
+    /// A directory on the way, and how many of those in it were entered.
+    private struct Level {
+        let digest: Digest
+        let children: [DirectoryNode]
+        var next = 0
     }
     /// Whether the blob is reached from a directory, and by the first path.
     private enum Reach {
@@ -26,15 +46,19 @@ package final class RootSearch: MaintenanceTask {
     private let repository: Repository
     private let domain: Domain
     private let digest: Digest
+    private let entriesPerStep: Int
     /// What holds the blob as a chunk, and the blob itself.
     private let targets: Set<Digest>
     private let state: Mutex<State>
 
     /// A search for what keeps a blob; throws `notFound` where the store has none of that digest.
-    package init(_ repository: Repository, _ digest: Digest, domain: Domain) throws {
+    package init(
+        _ repository: Repository, _ digest: Digest, entriesPerStep: Int = 20_000, domain: Domain
+    ) throws {
         self.repository = repository
         self.domain = domain
         self.digest = digest
+        self.entriesPerStep = entriesPerStep
         targets = try RootSearch.targets(repository, digest, domain)
         var first = State(scan: RootScan(repository, domain: domain))
         first.progress.phase = "looking through what is kept"
@@ -63,33 +87,95 @@ package final class RootSearch: MaintenanceTask {
 
     package func step() throws -> Bool {
         try state.withLock { state in
-            if state.waiting.isEmpty {
+            if state.waiting.isEmpty, state.visit == nil {
                 let next = try repository.catalog.read {
                     try state.scan.next($0, limit: RootSearch.rootsPerStep)
                 }
                 guard let next else { return false }
-                state.waiting = next
+                state.waiting = next[...]
                 return true
             }
+            var left = entriesPerStep
             try repository.view(domain) { reader in
                 let source = try StoredDirectories(repository, reader, domain: domain)
-                for root in state.waiting { try look(root, source, &state) }
+                while left > 0, !state.waiting.isEmpty || state.visit != nil {
+                    left -= try advance(source, &state)
+                }
             }
-            state.waiting = []
             return true
         }
     }
 
-    private func look(
-        _ root: Marking.Root, _ source: StoredDirectories, _ state: inout State
-    ) throws {
-        state.progress.add("roots")
-        let path: [EntryName]?
-        if targets.contains(root.digest) || root.tree.map({ targets.contains($0) }) ?? false {
-            path = []
-        } else {
-            path = try find(root, source, &state)
+    /// Looks at the next message, or goes on to what comes next; how many entries that were.
+    ///
+    /// What it reads it reads first: where that fails because something moved, it is called once more.
+    private func advance(_ source: StoredDirectories, _ state: inout State) throws -> Int {
+        guard let visit = state.visit else {
+            state.visit = state.waiting.popFirst().map { Visit(root: $0) }
+            return 1
         }
+        if !visit.isRead { return try read(visit.root, source, &state) }
+        if let top = visit.stack.last { return try descend(top, source, &state) }
+        if let tree = visit.tree {
+            if case .by(let path) = state.known[tree] {
+                end(path, &state)
+            } else {
+                state.visit?.tree = nil
+            }
+            return 1
+        }
+        if let tree = visit.trees.first {
+            if targets.contains(tree) {
+                end([], &state)
+                return 1
+            }
+            let count = try enter(tree, source, &state)
+            state.visit?.trees.removeFirst()
+            state.visit?.tree = tree
+            return count
+        }
+        guard let next = visit.attributes.last else {
+            end(nil, &state)
+            return 1
+        }
+        if targets.contains(next) {
+            end([], &state)
+            return 1
+        }
+        let below =
+            state.seen.contains(next)
+            ? [] : try source.attributes(next)?.directories.map(\.digest) ?? []
+        state.seen.insert(next)
+        state.visit?.attributes.removeLast()
+        state.visit?.attributes += below
+        return 1 + below.count
+    }
+
+    /// Finds the trees of a root.
+    private func read(
+        _ root: Marking.Root, _ source: StoredDirectories, _ state: inout State
+    ) throws -> Int {
+        if targets.contains(root.digest) || root.tree.map({ targets.contains($0) }) ?? false {
+            end([], &state)
+            return 1
+        }
+        var trees: [Digest] = root.tree.map { [$0] } ?? []
+        if let snapshot = try source.snapshot(root.digest) {
+            trees.append(snapshot.tree.digest)
+            state.visit?.attributes = snapshot.attributes.map { [$0.digest] } ?? []
+        } else if root.tree == nil, try source.isDirectory(root.digest) {
+            trees.append(root.digest)
+        }
+        state.visit?.trees = trees[...]
+        state.visit?.isRead = true
+        return 1
+    }
+
+    /// Says how a root reaches the blob, or that it does not.
+    private func end(_ path: [EntryName]?, _ state: inout State) {
+        guard let root = state.visit?.root else { return }
+        state.visit = nil
+        state.progress.add("roots")
         guard let path else { return }
         state.progress.add("found")
         guard state.progress.findings.count < repository.limits.findings else { return }
@@ -98,91 +184,60 @@ package final class RootSearch: MaintenanceTask {
             .init(root.kind, name: root.name, digest: root.digest, text: text))
     }
 
-    private func find(
-        _ root: Marking.Root, _ source: StoredDirectories, _ state: inout State
-    ) throws -> [EntryName]? {
-        var trees: [Digest] = root.tree.map { [$0] } ?? []
-        var attributes: Digest?
-        if let snapshot = try source.snapshot(root.digest) {
-            trees.append(snapshot.tree.digest)
-            attributes = snapshot.attributes?.digest
-        } else if root.tree == nil, try source.isDirectory(root.digest) {
-            trees.append(root.digest)
+    /// Begins with a directory, unless it is known by now what it reaches.
+    private func enter(
+        _ digest: Digest, _ source: StoredDirectories, _ state: inout State
+    ) throws -> Int {
+        guard state.known[digest] == nil else { return 1 }
+        guard let directory = try source.directory(digest) else {
+            state.known[digest] = .no
+            return 1
         }
-        for tree in trees {
-            if targets.contains(tree) { return [] }
-            if let path = try path(below: tree, source, &state) { return path }
+        let (files, children) = (directory.files, directory.directories)
+        if let file = files.first(where: { targets.contains($0.digest) }) {
+            state.known[digest] = .by([file.name])
+        } else if let child = children.first(where: { targets.contains($0.digest) }) {
+            state.known[digest] = .by([child.name])
+        } else {
+            state.visit?.stack.append(Level(digest: digest, children: children))
         }
-        if let attributes, try reaches(attributes, source, &state) { return [] }
-        return nil
+        return 1 + files.count + children.count
     }
 
-    /// The path below a directory that leads to the blob; nil where none does.
-    ///
-    /// A depth-first walk with its own stack: trees may be deep.
-    private func path(
-        below root: Digest, _ source: StoredDirectories, _ state: inout State
-    ) throws -> [EntryName]? {
-        var stack: [(digest: Digest, directory: Directory, next: Int)] = []
-        func enter(_ digest: Digest, _ state: inout State) throws {
-            guard state.known[digest] == nil else { return }
-            guard let directory = try source.directory(digest) else {
-                state.known[digest] = .no
-                return
-            }
-            if let file = directory.files.first(where: { targets.contains($0.digest) }) {
-                state.known[digest] = .by([file.name])
-            } else if let child = directory.directories.first(where: { targets.contains($0.digest) }
-            ) {
-                state.known[digest] = .by([child.name])
-            } else {
-                stack.append((digest, directory, 0))
+    /// Goes into the next directory of one, or out of it with what is known then.
+    private func descend(
+        _ top: Level, _ source: StoredDirectories, _ state: inout State
+    ) throws -> Int {
+        if top.next > 0 {
+            let child = top.children[top.next - 1]
+            if case .by(let rest) = state.known[child.digest] {
+                state.known[top.digest] = .by([child.name] + rest)
+                state.visit?.stack.removeLast()
+                return 1
             }
         }
-        try enter(root, &state)
-        while let top = stack.last {
-            let index = stack.count - 1
-            if top.next > 0 {
-                let child = top.directory.directories[top.next - 1]
-                if case .by(let rest) = state.known[child.digest] {
-                    state.known[top.digest] = .by([child.name] + rest)
-                    stack.removeLast()
-                    continue
-                }
-            }
-            guard top.next < top.directory.directories.count else {
-                state.known[top.digest] = .no
-                stack.removeLast()
-                continue
-            }
-            stack[index].next += 1
-            try enter(top.directory.directories[top.next].digest, &state)
+        guard top.next < top.children.count else {
+            state.known[top.digest] = .no
+            state.visit?.stack.removeLast()
+            return 1
         }
-        guard case .by(let path) = state.known[root] else { return nil }
-        return path
-    }
-
-    /// Whether messages of permissions and times reach the blob.
-    private func reaches(
-        _ root: Digest, _ source: StoredDirectories, _ state: inout State
-    ) throws -> Bool {
-        var stack = [root]
-        while let digest = stack.popLast() {
-            if targets.contains(digest) { return true }
-            guard state.seen.insert(digest).inserted,
-                let attributes = try source.attributes(digest)
-            else { continue }
-            stack += attributes.directories.map(\.digest)
-        }
-        return false
+        let index = (state.visit?.stack.count ?? 1) - 1
+        let count = try enter(top.children[top.next].digest, source, &state)
+        state.visit?.stack[index].next += 1
+        return count
     }
 }
 
 extension Repository {
-    /// What is said of content that was removed for good.
-    static func wasPurged(_ digest: Digest, _ reason: String) -> CASError {
+    /// What is said of content that was removed for good, to who asks for it or brings it.
+    static func wasPurged(
+        _ digest: Digest, _ reason: String, isBrought: Bool = false
+    ) -> CASError {
         CASError(
             .failedPrecondition, "this content was removed for good: \(reason)",
-            hint: "leave it out, for example with 'exclude' in cas.yaml", digest: digest)
+            hint: isBrought
+                ? "leave it out, for example with 'exclude' in cas.yaml"
+                : "nothing brings it back; cas log shows other versions, or push one without it",
+            digest: digest)
     }
 }

@@ -29,6 +29,9 @@ final class SpaceReserve: Sendable {
     /// Whether it was given up and is not there again.
     var wasReleased: Bool { isReleased.load(ordering: .acquiring) }
 
+    /// Bytes that it keeps now.
+    var heldBytes: UInt64 { get throws { try fileSystem.size(path) ?? 0 } }
+
     /// Throws `resourceExhausted` while the space belongs to collection.
     func admitPush() throws {
         guard isReleased.load(ordering: .acquiring) else { return }

@@ -4,56 +4,111 @@ import CASPack
 import CASWire
 import Synchronization
 
+/// Blobs that were here and were removed for good.
+struct Taken: Sendable {
+    var blobs: UInt64 = 0
+    /// Bytes of their records.
+    var bytes: UInt64 = 0
+}
+
 /// Content that was removed for good and must not come back.
 extension Repository {
-    /// Refuses digests from now on, takes them out of use and removes the refs that name them, durably; how
-    /// many refs that were.
-    ///
-    /// Does nothing where something became reachable that was not looked at, and says what.
-    func record(
-        purge digests: [Digest], targets: Set<Digest>, _ request: MaintenanceRequest, limit: Int,
-        domain: Domain
-    ) throws -> (found: [Digest], removedRefs: Int) {
-        let provenance = Provenance(
-            message: "purged: \(request.reason)", time: clock.now(), subject: request.subject)
+    /// Refuses the targets of a purge from now on and notes that it is under way, durably; takes nothing
+    /// where something became reachable that was not looked at, and says what.
+    func begin(
+        purge record: PurgeRecord, isTree: Bool, limit: Int
+    ) throws -> (found: Barrier, taken: Taken) {
         hasPurges.store(true, ordering: .releasing)
-        let outcome = try commit(session: nil, isEvent: true) { [self] context in
+        let outcome = try commit(session: nil, isEvent: true) { context in
             let transaction = context.transaction
-            let found = try transaction.takeBarrier(limit: limit, domain: domain)
-            guard found.isEmpty else { return (found: found, removedRefs: 0) }
-            var refs: [RefEntry] = []
-            for target in targets { refs += try transaction.refs(holding: target, domain: domain) }
-            let named = Dictionary(refs.map { ($0.name, $0) }) { first, _ in first }
+            let found = try Barrier(taking: limit, transaction, domain: record.domain)
+            guard found.isEmpty else { return (found: found, taken: Taken()) }
+            let mark = StoreEvent.purged(record, sequence: 0)
+            try transaction.set(
+                setting: SettingName.purge, [isTree ? 1 : 0] + mark.encode())
+            let taken = try Repository.take(record, context)
+            // What held it is not whole any more, wherever it is.
+            try transaction.forgetCompleteness(domain: record.domain)
+            return (found: found, taken: taken)
+        }
+        if outcome.found.isEmpty { plans.removeAll() }
+        return outcome
+    }
+
+    /// Removes for good, of what a purge noted, what goes, and forgets the notes, unless something became
+    /// reachable that was not looked at.
+    ///
+    /// Nothing has to be said of completeness: since the purge began all that was found to be complete is in the
+    /// barrier, and is kept.
+    func goOn(
+        purge record: PurgeRecord, noted: [Digest], gone: [Digest], limit: Int
+    ) throws -> (found: Barrier, taken: Taken) {
+        try commit(session: nil, isEvent: true) { context in
+            let transaction = context.transaction
+            let found = try Barrier(taking: limit, transaction, domain: record.domain)
+            guard found.isEmpty else { return (found: found, taken: Taken()) }
+            try transaction.remove(purging: noted, domain: record.domain)
+            var part = record
+            part.digests = gone
+            let taken = gone.isEmpty ? Taken() : try Repository.take(part, context)
+            return (found: found, taken: taken)
+        }
+    }
+
+    /// Removes digests for good; which of them were here.
+    private static func take(_ record: PurgeRecord, _ context: CommitContext) throws -> Taken {
+        let transaction = context.transaction
+        let (digests, domain) = (record.digests, record.domain)
+        let places = try transaction.locations(of: digests, domain: domain)
+        try transaction.insert(purged: digests, reason: record.reason, domain: domain)
+        try transaction.remove(locations: digests, domain: domain)
+        try transaction.remove(chunkLists: digests, domain: domain)
+        try transaction.revive(digests, domain: domain)
+        try unlink(digests, record.provenance, context, domain)
+        context.record(.purged(record, sequence: try transaction.nextSequence()))
+        return Taken(
+            blobs: UInt64(places.count { $0 != nil }),
+            bytes: places.reduce(0) { $0 + ($1?.recordBytes ?? 0) })
+    }
+
+    /// Removes the first refs that name what was removed for good; how many.
+    func removeRefs(purge record: PurgeRecord, limit: Int) throws -> Int {
+        try commit(session: nil, isEvent: true) { [clock] context in
+            let transaction = context.transaction
+            var named: [RefName: RefEntry] = [:]
+            for target in record.digests where named.count < limit {
+                let refs = try transaction.refs(
+                    holding: target, limit: limit - named.count, domain: record.domain)
+                for entry in refs { named[entry.name] = entry }
+            }
             for entry in named.values.sorted(by: { $0.name < $1.name }) {
                 var move = HistoryEntry(
                     sequence: try transaction.nextSequence(), name: entry.name,
-                    previous: entry.target, target: nil, provenance: provenance, pushID: nil)
+                    previous: entry.target, target: nil, provenance: record.provenance, pushID: nil)
                 move.recorded = clock.now()
-                try transaction.move(move, nil, domain: domain)
-                context.record(.refMoved(move, nil, domain))
+                try transaction.move(move, nil, domain: record.domain)
+                context.record(.refMoved(move, nil, record.domain))
             }
-            for start in stride(from: 0, to: digests.count, by: PurgeRecord.maximumDigests) {
-                let end = min(start + PurgeRecord.maximumDigests, digests.count)
-                let part = Array(digests[start..<end])
-                try transaction.insert(purged: part, reason: request.reason, domain: domain)
-                try transaction.remove(locations: part, domain: domain)
-                try transaction.remove(chunkLists: part, domain: domain)
-                try transaction.revive(part, domain: domain)
-                try self.unlink(part, provenance, context, domain)
-                context.record(
-                    .purged(
-                        PurgeRecord(
-                            digests: part, reason: request.reason, provenance: provenance,
-                            domain: domain), sequence: try transaction.nextSequence()))
-            }
-            // What held it is not whole any more, wherever it is.
-            try transaction.forgetCompleteness(domain: domain)
-            return (found: [], removedRefs: named.count)
+            return named.count
         }
-        guard outcome.found.isEmpty else { return outcome }
-        plans.removeAll()
-        try catalog.erase()
-        return outcome
+    }
+
+    /// The purge that is under way, or was when its process ended: its targets and why they go, and whether
+    /// these are trees.
+    func unfinishedPurge() throws -> (record: PurgeRecord, isTree: Bool)? {
+        let mark = try catalog.read { try $0.setting(SettingName.purge) }
+        guard let mark, let isTree = mark.first else { return nil }
+        let event = try StoreEvent(decoding: Array(mark.dropFirst()), limits: limits)
+        guard case .purged(let record, _) = event else { return nil }
+        return (record, isTree != 0)
+    }
+
+    /// Says that the purge under way is done, or that some of its bytes have still to go.
+    func endPurge(isDone: Bool) throws {
+        try catalog.write { transaction in
+            if isDone { try transaction.set(setting: SettingName.purge, []) }
+            try Barrier.end(transaction)
+        }
     }
 
     /// Throws for digests that were removed for good.
@@ -67,7 +122,7 @@ extension Repository {
         }
         if !isKnown, !reasons.isEmpty { hasPurges.store(true, ordering: .releasing) }
         for case (let digest, .some(let reason)) in zip(digests, reasons) {
-            throw Repository.wasPurged(digest, reason)
+            throw Repository.wasPurged(digest, reason, isBrought: true)
         }
     }
 }

@@ -90,7 +90,7 @@ extension Repository {
     }
 
     /// Ends all links to what is removed for good, and what knows it by other names.
-    func unlink(
+    static func unlink(
         _ digests: [Digest], _ provenance: Provenance, _ context: CommitContext, _ domain: Domain
     ) throws {
         let transaction = context.transaction

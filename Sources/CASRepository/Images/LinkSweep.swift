@@ -22,12 +22,12 @@ extension CollectionRun {
     private mutating func take(_ links: [OCILink]) throws -> Bool {
         let provenance = Provenance(
             author: "cas", message: "nothing keeps it", time: repository.clock.now())
-        let found: [Digest]
+        let found: Barrier
         do {
             found = try repository.commit(session: nil, isEvent: true) {
                 [pace, domain] context in
                 let transaction = context.transaction
-                let found = try transaction.takeBarrier(limit: pace.rows, domain: domain)
+                let found = try Barrier(taking: pace.rows, transaction, domain: domain)
                 guard found.isEmpty else { return found }
                 for link in links
                 where try transaction.removeLink(
@@ -38,7 +38,7 @@ extension CollectionRun {
                             name: link.name, link.digest, link.kind, provenance, domain,
                             sequence: try transaction.nextSequence()))
                 }
-                return []
+                return found
             }
         } catch {
             // It may have happened all the same, and then nobody knows what was in the barrier.

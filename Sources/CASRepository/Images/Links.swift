@@ -179,7 +179,9 @@ extension Repository {
                     .filter { $0.kind == .blob }.map(\.name))
             let images = try reader.derivedImages(naming: digest, limit: limit, domain: domain)
             for image in images where image.manifest != digest {
-                for entry in try reader.refs(holding: image.tree, domain: domain) {
+                for entry in try reader.refs(
+                    holding: image.tree, limit: limit, domain: domain)
+                {
                     names.insert(entry.name.name)
                     if names.count >= limit { break }
                 }

@@ -4,8 +4,6 @@ import CASWire
 
 /// Recorded state of images: what a rebuild applies, and what a checkpoint repeats.
 enum RecordedImages {
-    private static let page = 1_000
-
     /// Applies an event about images; what was purged comes back with none.
     static func apply(_ event: StoreEvent, _ transaction: any CatalogTransaction) throws {
         func isPurged(_ digest: Digest, _ domain: Domain) throws -> Bool {
@@ -29,32 +27,32 @@ enum RecordedImages {
         }
     }
 
-    /// The events that the images of a catalog amount to.
-    static func events(_ reader: any CatalogReader, domain: Domain) throws -> [StoreEvent] {
-        var events: [StoreEvent] = []
-        var lastLink: OCILink?
-        while true {
-            let links = try reader.links(after: lastLink, limit: page, domain: domain).map(\.link)
-            events += links.map { .ociLinked($0, domain, sequence: 0) }
-            guard links.count == page else { break }
-            lastLink = links.last
-        }
-        var lastAlias: [UInt8]?
-        while true {
-            let aliases = try reader.aliases(after: lastAlias, limit: page, domain: domain)
-            events += aliases.map {
-                .digestAlias(sha512: $0.sha512, $0.digest, domain, sequence: 0)
+    /// The events that the images of a catalog amount to, page by page.
+    enum Pages {
+        case links(after: OCILink?)
+        case aliases(after: [UInt8]?)
+        case images(after: DerivedImage?)
+        case done
+
+        /// Some events more, perhaps none; nil once there are no more.
+        mutating func next(
+            _ reader: any CatalogReader, limit: Int, domain: Domain
+        ) throws -> [StoreEvent]? {
+            switch self {
+            case .links(let after):
+                let page = try reader.links(after: after, limit: limit, domain: domain).map(\.link)
+                self = page.count < limit ? .aliases(after: nil) : .links(after: page.last)
+                return page.map { .ociLinked($0, domain, sequence: 0) }
+            case .aliases(let after):
+                let page = try reader.aliases(after: after, limit: limit, domain: domain)
+                self = page.count < limit ? .images(after: nil) : .aliases(after: page.last?.sha512)
+                return page.map { .digestAlias(sha512: $0.sha512, $0.digest, domain, sequence: 0) }
+            case .images(let after):
+                let page = try reader.derivedImages(after: after, limit: limit, domain: domain)
+                self = page.count < limit ? .done : .images(after: page.last)
+                return page.map { .imageDerived($0, domain, sequence: 0) }
+            case .done: return nil
             }
-            guard aliases.count == page else { break }
-            lastAlias = aliases.last?.sha512
         }
-        var lastImage: DerivedImage?
-        while true {
-            let images = try reader.derivedImages(after: lastImage, limit: page, domain: domain)
-            events += images.map { .imageDerived($0, domain, sequence: 0) }
-            guard images.count == page else { break }
-            lastImage = images.last
-        }
-        return events
     }
 }

@@ -2,6 +2,7 @@ import CASCatalog
 package import CASCore
 import CASPack
 import CASStorage
+import Synchronization
 
 /// Reads everything that a store holds and compares it with what it should be.
 ///
@@ -27,12 +28,16 @@ package final class ScrubTask: MaintenanceTask, @unchecked Sendable {
     private let refs: RefScrub
     private var doneBytes: UInt64 = 0
     private var allBytes: UInt64 = 0
+    private let isReport: Bool
+    private let findingsBefore: UInt64
 
     /// A scrub of a whole store; with `isReport` only a look at which refs lack something.
     init(_ repository: Repository, isReport: Bool, cursor: ScrubCursor? = nil, domain: Domain) {
         self.repository = repository
         self.domain = domain
         self.cursor = cursor
+        self.isReport = isReport
+        findingsBefore = cursor?.findings ?? 0
         refs = RefScrub(repository, domain: domain)
         phase = isReport ? .refs : .start
         log = ScrubLog(
@@ -45,6 +50,11 @@ package final class ScrubTask: MaintenanceTask, @unchecked Sendable {
     package var progress: MaintenanceProgress { log.progress }
 
     package func step() throws -> Bool {
+        defer { tellPosition() }
+        return try advance()
+    }
+
+    private func advance() throws -> Bool {
         switch phase {
         case .start:
             try begin()
@@ -77,6 +87,20 @@ package final class ScrubTask: MaintenanceTask, @unchecked Sendable {
         guard phase == .packs || phase == .start else { return 1 }
         let current = current.map { Double($0.offset) } ?? 0
         return allBytes == 0 ? 0 : (Double(doneBytes) + current) / Double(allBytes)
+    }
+
+    /// What the pass found so far, also before a restart.
+    private var findings: UInt64 { findingsBefore + log.progress["findings"] }
+
+    /// Says how far a pass in the background is; one that failed goes on from its place in the catalog.
+    private func tellPosition() {
+        guard let cursor else { return }
+        let isOver = phase == .done
+        let done = phase == .packs ? doneBytes + (current?.offset ?? 0) : allBytes
+        let position = ScrubPosition(
+            started: cursor.started, findings: findings, doneBytes: min(done, allBytes),
+            allBytes: allBytes)
+        repository.scrubPosition.withLock { $0 = isOver ? nil : position }
     }
 
     // MARK: - Packs
@@ -147,7 +171,7 @@ package final class ScrubTask: MaintenanceTask, @unchecked Sendable {
     private func save(_ change: (inout ScrubCursor) -> Void) throws {
         guard var cursor else { return }
         change(&cursor)
-        cursor.findings = log.progress["findings"]
+        cursor.findings = findings
         self.cursor = cursor
         try repository.catalog.write { try $0.set(setting: SettingName.scrub, cursor.encode()) }
     }
@@ -155,6 +179,11 @@ package final class ScrubTask: MaintenanceTask, @unchecked Sendable {
     private func end() throws {
         if rewriting != nil { while try repository.deleteDoomedPacks(limit: 16) > 0 {} }
         try save { $0.nextPack = nil }
+        guard !isReport else { return }
+        let found = findings
+        try repository.catalog.write { [repository] in
+            try repository.noteScrubbed(findings: found, $0)
+        }
     }
 }
 

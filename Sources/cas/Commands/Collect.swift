@@ -11,7 +11,8 @@ struct CollectCommand: ParsableCommand {
         discussion: """
             Ends what expired and what rules say, finds what no ref, pin, history or fetch keeps, deletes it and \
             packs what is left. Pushes and fetches go on meanwhile. A server does it by itself, every hour \
-            unless told otherwise. What a ref named before stays for 30 days (cas rule set … --history).
+            unless told otherwise. What a ref named before stays for 30 days (cas rule set … --history). \
+            The exit status is 2 if a tree has a gap: then nothing is deleted that may belong to it.
 
             EXAMPLES:
               cas gc --dry-run
@@ -54,7 +55,8 @@ struct CollectCommand: ParsableCommand {
         if isDryRun {
             Console.note(
                 "nothing keeps \(counted(condemned, "blob")); \(bytes) could be freed")
-            return keep(state)
+            keep(state)
+            return tellGaps(state)
         }
         Console.note(
             "deleted \(counted(deleted, "blob")), freed \(bytes) in "
@@ -65,11 +67,14 @@ struct CollectCommand: ParsableCommand {
                     + "pushes in progress may count on them")
         }
         keep(state)
-        if let incomplete = state["incomplete"], incomplete > 0 {
-            Console.note(
-                "deleted nothing that may belong to trees with a gap: push them again, "
-                    + "cas repair --from DIR, or cas rm")
-        }
+        tellGaps(state)
+    }
+
+    private func tellGaps(_ state: MaintenanceState) {
+        guard let incomplete = state["incomplete"], incomplete > 0 else { return }
+        Console.note(
+            "\(isDryRun ? "would delete" : "deleted") nothing that may belong to trees with a gap: "
+                + "push them again, cas repair --from DIR, or cas rm")
     }
 }
 

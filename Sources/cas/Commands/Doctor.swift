@@ -11,26 +11,38 @@ struct DoctorCommand: ParsableCommand {
         commandName: "doctor",
         abstract: "Check this installation: server, rights, clock, versions.",
         discussion: """
-            The exit status is 2 if something is wrong.
+            Also when the store was last collected and read through, what that found, and how much space its disk \
+            and its reserve have. The exit status is 2 if something is wrong.
 
             EXAMPLES:
               cas doctor
+              cas doctor --store /srv/cas
               cas doctor --server https://cas.example.com --json
             """)
 
     @OptionGroup var storeFlags: StoreFlags
     @OptionGroup var output: OutputFlags
 
-    private enum State: String {
+    enum State: String {
         case good = "ok"
         case bad = "BAD"
     }
 
-    private struct Finding {
+    struct Finding {
         let state: State
         let subject: String
         let text: String
         var hint: String?
+        /// Numbers and times for `--json`.
+        var figures: [(String, JSONText)] = []
+
+        var json: JSONText {
+            .object(
+                [
+                    ("subject", .text(subject)), ("ok", .boolean(state == .good)),
+                    ("text", .text(text)), ("hint", .optional(hint)),
+                ] + figures)
+        }
     }
 
     func run() throws {
@@ -39,22 +51,13 @@ struct DoctorCommand: ParsableCommand {
             let settings = try Settings.load()
             findings += credentialFindings(settings)
             // What has been said of the credentials is not said again of the server.
-            for finding in storeFindings(settings)
-            where !findings.contains(where: { $0.text == finding.text }) {
-                findings.append(finding)
-            }
+            let said = Set(findings.map(\.text))
+            findings += storeFindings(settings).filter { !said.contains($0.text) }
         } catch {
             findings.append(DoctorCommand.finding("settings", error))
         }
         if output.json {
-            Console.data(
-                .list(
-                    findings.map {
-                        .object([
-                            ("subject", .text($0.subject)), ("ok", .boolean($0.state == .good)),
-                            ("text", .text($0.text)), ("hint", .optional($0.hint)),
-                        ])
-                    }))
+            Console.data(.list(findings.map(\.json)))
         } else {
             var table = TextTable(.left, .left, .left)
             for finding in findings {
@@ -66,7 +69,7 @@ struct DoctorCommand: ParsableCommand {
         if findings.contains(where: { $0.state == .bad }) { throw ExitCode.findings }
     }
 
-    private static func finding(_ subject: String, _ error: any Error) -> Finding {
+    static func finding(_ subject: String, _ error: any Error) -> Finding {
         let known = error as? CASError
         return Finding(
             state: .bad, subject: subject, text: known?.description ?? "\(error)", hint: known?.hint
@@ -75,10 +78,20 @@ struct DoctorCommand: ParsableCommand {
 
     private func credentialFindings(_ settings: Settings) -> [Finding] {
         do {
+            var parts: [String] = []
+            let variables = ["CAS_TOKEN", "CAS_TOKEN_FILE"]
+            if let variable = variables.first(where: { settings.environment[$0] != nil }) {
+                let host = try settings.environment["CAS_SERVER"].map { try ServerAddress($0) }
+                parts.append(
+                    host.map { "\(variable) for \($0.authority)" }
+                        ?? "\(variable), which goes nowhere as CAS_SERVER is not set")
+            }
             let credentials = try Credentials(path: settings.directories.credentialsFile)
-            let text =
-                credentials.hosts.isEmpty
-                ? "none" : "for " + credentials.hosts.sorted().joined(separator: ", ")
+            if !credentials.hosts.isEmpty {
+                let hosts = credentials.hosts.sorted().joined(separator: ", ")
+                parts.append((parts.isEmpty ? "for " : "kept ones for ") + hosts)
+            }
+            let text = parts.isEmpty ? "none" : parts.joined(separator: "; ")
             return [Finding(state: .good, subject: "credentials", text: text)]
         } catch { return [DoctorCommand.finding("credentials", error)] }
     }
@@ -102,13 +115,7 @@ struct DoctorCommand: ParsableCommand {
                         text: "\(choice.text) (\(choice.origin.text)) answers in "
                             + duration(nanoseconds: elapsed)))
                 findings += describe(description, isLocal: store.connection.isLocal)
-                if case .directory(let path, _, _) = choice {
-                    let free = try DiskFileSystem().freeBytes(path)
-                    findings.append(
-                        Finding(
-                            state: free < 1 << 30 ? .bad : .good, subject: "space",
-                            text: "\(ByteCount.text(free)) free", hint: nil))
-                }
+                findings += careFindings(store.connection)
             }
         } catch {
             let isAbsentDefault =

@@ -53,7 +53,7 @@ extension StoreSimulation {
             if process.isAlive { try work(process) }
         case .collect:
             for _ in 0...draw(6) where process.isAlive { try collect(process) }
-        case .purge: if process.isAlive { try purge(process) }
+        case .purge: for _ in 0...draw(12) where process.isAlive { try purge(process) }
         case .handOver: if process.isAlive { try handOver(process) }
         case .time: passTime()
         case .check: if machineIsOn { try checkStructure() }
