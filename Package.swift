@@ -161,7 +161,7 @@ let package = Package(
             "CASTreeTests", ["CASCore", "CASTree"],
             data: ["directory-golden.py", "directory-golden.txt"]),
         tests("CASPackTests", ["CASCore", "CASPack"]),
-        tests("CASOCITests", ["CASCore", "CASTree", "CASFileSystem", "CASOCI"]),
+        tests("CASOCITests", ["CASCore", "CASTree", "CASOCI"], data: ["layer-golden.py"]),
         tests(
             "CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"], data: ["format-1.txt"]),
         tests("CASFileSystemTests", ["CASCore", "CASFileSystem"]),
