@@ -55,13 +55,14 @@ let package = Package(
     targets: [
         // System libraries and C.
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CShims"),
 
         // Foundations: values and bytes, no IO, no Foundation.
         module("CASCore", ["CCrypto", "CShims"]),
         module("CASChunking", ["CASCore"]),
-        module("CASCompression", ["CASCore", "CZstd"]),
+        module("CASCompression", ["CASCore", "CZstd", "CZlib"]),
         module("CASTree", ["CASCore"]),
         module("CASPack", ["CASCore"]),
         module("CASOCI", ["CASCore", "CASTree"]),
@@ -115,6 +116,13 @@ let package = Package(
                 nioCore, nioPosix, nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"),
             ]),
 
+        module(
+            "CASImage",
+            [
+                "CASCore", "CASCompression", "CASTree", "CASPack", "CASOCI", "CASWire",
+                "CASFileSystem", "CASRepository", "CASWorkspace", "CASClient",
+            ]),
+
         module("CASKubernetes", ["CASCore", "Yams"]),
 
         // Composition.
@@ -135,8 +143,8 @@ let package = Package(
             name: "cas",
             dependencies: [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem", "CASCatalog",
-                "CASRepository", "CASWorkspace", "CASClient", "CASKubernetes", "CASServer", log,
-                "Yams",
+                "CASRepository", "CASWorkspace", "CASClient", "CASOCI", "CASImage", "CASKubernetes",
+                "CASServer", log, "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
@@ -205,6 +213,12 @@ let package = Package(
             [
                 "CASCore", "CASWire", "CASFileSystem", "CASOCI", "CASRepository", "CASHTTP",
                 "CASRegistry", "CASServer", httpTypes, log,
+            ]),
+        tests(
+            "CASImageTests",
+            [
+                "CASCore", "CASCompression", "CASTree", "CASPack", "CASOCI", "CASWire",
+                "CASFileSystem", "CASRepository", "CASWorkspace", "CASClient", "CASImage",
             ]),
         tests("CASKubernetesTests", ["CASCore", "CASKubernetes"], data: ["Golden"]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),

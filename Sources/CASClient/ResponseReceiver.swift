@@ -17,6 +17,7 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
         var resume: EventLoopPromise<Void>?
         var isAbandoned = false
         var head: HTTPResponseHead?
+        var failure: (any Error)?
     }
     private let state = Mutex(State())
     private let pieces = BoundedQueue<ByteBuffer>(capacity: .max)
@@ -29,9 +30,13 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
     /// Status and headers of the answer; those of nothing before it came.
     var head: WebHead { WebHead(state.withLock { $0.head }) }
 
-    /// The next piece of the body, nil at its end; throws what the request failed with.
+    /// The next piece of the body, nil at its end; throws what the request failed with, once all that came
+    /// before was taken.
     func take() throws -> ByteBuffer? {
-        guard let piece = try pieces.take() else { return nil }
+        guard let piece = try pieces.take() else {
+            if let failure = state.withLock({ $0.failure }) { throw failure }
+            return nil
+        }
         let resume = state.withLock { state -> EventLoopPromise<Void>? in
             state.waitingBytes -= piece.readableBytes
             guard state.waitingBytes <= ResponseReceiver.lowBytes else { return nil }
@@ -80,7 +85,8 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
     }
 
     func didReceiveError(task: HTTPClient.Task<Void>, _ error: any Error) {
-        pieces.fail(error)
+        state.withLock { $0.failure = error }
+        pieces.close()
         onEnd(error)
         state.withLock { $0.resume.take() }?.succeed()
     }

@@ -1,4 +1,4 @@
-package import CASCore
+import CASCore
 import CASFileSystem
 import CASOCI
 
@@ -12,7 +12,8 @@ package struct DockerConfiguration: Sendable {
     private let entries: [(key: String, value: JSON)]
     private let helpers: [String: String]
     private let standardHelper: String?
-    private let runHelper: @Sendable (_ name: String, _ server: String) throws -> RegistryCredential?
+    private let runHelper:
+        @Sendable (_ name: String, _ server: String) throws -> RegistryCredential?
 
     /// Reads a file; nil where there is none, throws `invalidArgument` where it is no such file.
     package init?(
@@ -101,8 +102,9 @@ package struct DockerConfiguration: Sendable {
         return .basic(user: user, password: password)
     }
 
-    /// The host of a key, whatever stands around it; all names of Docker Hub are one. Keys of a single
-    /// repository are none of a host.
+    /// The host of a key, whatever stands around it; all names of Docker Hub are one.
+    ///
+    /// Keys of a single repository are none of a host.
     private static func host(_ key: String) -> String {
         var text = key.lowercased()[...]
         var isOld = false
@@ -125,7 +127,9 @@ package enum CredentialHelper {
     private static let tokenUser = "<token>"
 
     /// What a helper knows for a server; nil for nothing.
-    @Sendable package static func get(_ name: String, _ server: String) throws -> RegistryCredential? {
+    @Sendable package static func get(_ name: String, _ server: String) throws
+        -> RegistryCredential?
+    {
         guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != 0x2f }) else {
             throw CASError(.invalidArgument, "'\(name)' is no name of a credential helper")
         }

@@ -1,4 +1,4 @@
-package import CASCore
+import CASCore
 import CASFileSystem
 
 /// The credentials of a user for registries, from the files in which docker and podman keep them.

@@ -1,5 +1,5 @@
 import CASClient
-package import CASCore
+import CASCore
 package import CASOCI
 
 extension RegistryClient {
@@ -129,19 +129,27 @@ extension RegistryClient {
         _ digest: OCIDigest, size: UInt64, mountedFrom sources: [String] = [],
         _ write: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
     ) throws -> Placement {
-        try retrying {
-            guard let session = try begin(digest, sources) else { return .mounted }
-            let answer = try call(
-                Call(
-                    method: "PUT",
-                    address: session.adding(query: "digest", digest.description),
-                    headers: [("content-type", MediaType.octetStream)],
-                    body: .stream(length: size) { writer in try write { try writer.write($0) } },
-                    scopes: [.push(repository)], what: "upload of \(digest)"))
-            if let text = answer.head["docker-content-digest"], text != digest.description {
-                throw CASError(.dataLoss, "\(location.host) took another blob than it was sent")
+        try withoutActuallyEscaping(write) { write in
+            try retrying {
+                guard let session = try begin(digest, sources) else { return .mounted }
+                try send(digest, size, to: session, write)
+                return .uploaded
             }
-            return .uploaded
+        }
+    }
+
+    private func send(
+        _ digest: OCIDigest, _ size: UInt64, to session: WebAddress,
+        _ write: @escaping ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
+    ) throws {
+        let answer = try call(
+            Call(
+                method: "PUT", address: session.adding(query: "digest", digest.description),
+                headers: [("content-type", MediaType.octetStream)],
+                body: .stream(length: size) { writer in try write { try writer.write($0) } },
+                scopes: [.push(repository)], what: "upload of \(digest)"))
+        if let text = answer.head["docker-content-digest"], text != digest.description {
+            throw CASError(.dataLoss, "\(location.host) took another blob than it was sent")
         }
     }
 

@@ -1,5 +1,5 @@
 import CASClient
-package import CASCore
+import CASCore
 
 /// Where a registry answers, and how it names things there.
 package struct RegistryLocation: Hashable, Sendable {
@@ -20,7 +20,8 @@ package struct RegistryLocation: Hashable, Sendable {
         let authority = isHub ? "registry-1.docker.io" : host
         let plain = try WebOrigin(authority: authority, isSecure: false)
         origin =
-            isPlain || plain.isLoopback ? plain : try WebOrigin(authority: authority, isSecure: true)
+            isPlain || plain.isLoopback
+            ? plain : try WebOrigin(authority: authority, isSecure: true)
     }
 
     /// A registry whose address is known in full: `http://HOST:PORT`.

@@ -1,4 +1,5 @@
-package import CASCore
+import CASClient
+import CASCore
 package import CASOCI
 
 /// A manifest as a registry has it.
@@ -42,7 +43,7 @@ extension RegistryClient {
             what: "manifest \(name):\(selector)", accepts: [RegistryClient.absent])
     }
 
-    /// The manifest of a tag or digest; nil where there is none. Its bytes are what its digest says.
+    /// The manifest of a tag or digest, whose bytes are what its digest says; nil where there is none.
     package func manifest(_ selector: String) throws -> RegistryManifest? {
         let answer = try call(
             manifestCall("GET", selector), maximumBytes: RegistryClient.manifestBytes)
