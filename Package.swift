@@ -130,7 +130,8 @@ let package = Package(
             "CASServer",
             [
                 "CASCore", "CASWire", "CASFileSystem", "CASCatalog", "CASRepository", "CASHTTP",
-                "CASRegistry", "CASClient", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                "CASRegistry", "CASClient",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "JWTKit", package: "jwt-kit"),
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"), httpTypes,
@@ -179,14 +180,14 @@ let package = Package(
             [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog",
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ], data: ["catalog-1.sql", "catalog-2.sql"]),
+            ], data: ["catalog-1.sql", "catalog-2.sql", "catalog-3.sql"]),
         tests(
             "CASRepositoryTests",
             [
                 "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASOCI",
                 "CASWire",
                 "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
-            ], data: ["store-1.txt", "store-1-indexed.txt", "store-2.txt"]),
+            ], data: ["store-1.txt", "store-1-indexed.txt", "store-2.txt", "store-3.txt"]),
         tests(
             "CASWorkspaceTests",
             [
