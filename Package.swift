@@ -55,13 +55,14 @@ let package = Package(
     targets: [
         // System libraries and C.
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CShims"),
 
         // Foundations: values and bytes, no IO, no Foundation.
         module("CASCore", ["CCrypto", "CShims"]),
         module("CASChunking", ["CASCore"]),
-        module("CASCompression", ["CASCore", "CZstd"]),
+        module("CASCompression", ["CASCore", "CZstd", "CZlib"]),
         module("CASTree", ["CASCore"]),
         module("CASPack", ["CASCore"]),
         module("CASOCI", ["CASCore", "CASTree"]),
@@ -115,6 +116,13 @@ let package = Package(
                 nioCore, nioPosix, nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"),
             ]),
 
+        module(
+            "CASImage",
+            [
+                "CASCore", "CASCompression", "CASTree", "CASPack", "CASOCI", "CASWire",
+                "CASFileSystem", "CASRepository", "CASWorkspace", "CASClient",
+            ]),
+
         module("CASKubernetes", ["CASCore", "Yams"]),
 
         // Composition.
@@ -122,7 +130,8 @@ let package = Package(
             "CASServer",
             [
                 "CASCore", "CASWire", "CASFileSystem", "CASCatalog", "CASRepository", "CASHTTP",
-                "CASRegistry", "CASClient", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                "CASRegistry", "CASClient",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "JWTKit", package: "jwt-kit"),
                 hummingbird, .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"), httpTypes,
@@ -135,8 +144,8 @@ let package = Package(
             name: "cas",
             dependencies: [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASFileSystem", "CASCatalog",
-                "CASRepository", "CASWorkspace", "CASClient", "CASKubernetes", "CASServer", log,
-                "Yams",
+                "CASRepository", "CASWorkspace", "CASClient", "CASOCI", "CASImage", "CASKubernetes",
+                "CASServer", log, "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
@@ -161,7 +170,7 @@ let package = Package(
             "CASTreeTests", ["CASCore", "CASTree"],
             data: ["directory-golden.py", "directory-golden.txt"]),
         tests("CASPackTests", ["CASCore", "CASPack"]),
-        tests("CASOCITests", ["CASCore", "CASTree", "CASFileSystem", "CASOCI"]),
+        tests("CASOCITests", ["CASCore", "CASTree", "CASOCI"], data: ["layer-golden.py"]),
         tests(
             "CASWireTests", ["CASCore", "CASTree", "CASPack", "CASWire"], data: ["format-1.txt"]),
         tests("CASFileSystemTests", ["CASCore", "CASFileSystem"]),
@@ -171,14 +180,14 @@ let package = Package(
             [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog",
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ], data: ["catalog-1.sql", "catalog-2.sql"]),
+            ], data: ["catalog-1.sql", "catalog-2.sql", "catalog-3.sql"]),
         tests(
             "CASRepositoryTests",
             [
                 "CASCore", "CASCompression", "CASChunking", "CASTree", "CASPack", "CASOCI",
                 "CASWire",
                 "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository",
-            ], data: ["store-1.txt", "store-1-indexed.txt", "store-2.txt"]),
+            ], data: ["store-1.txt", "store-1-indexed.txt", "store-2.txt", "store-3.txt"]),
         tests(
             "CASWorkspaceTests",
             [
@@ -205,6 +214,12 @@ let package = Package(
             [
                 "CASCore", "CASWire", "CASFileSystem", "CASOCI", "CASRepository", "CASHTTP",
                 "CASRegistry", "CASServer", httpTypes, log,
+            ]),
+        tests(
+            "CASImageTests",
+            [
+                "CASCore", "CASCompression", "CASTree", "CASPack", "CASOCI", "CASWire",
+                "CASFileSystem", "CASRepository", "CASWorkspace", "CASClient", "CASImage",
             ]),
         tests("CASKubernetesTests", ["CASCore", "CASKubernetes"], data: ["Golden"]),
         tests("CommandTests", ["CASCore", "CASFileSystem"], data: ["Snapshots"]),

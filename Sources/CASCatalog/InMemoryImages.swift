@@ -121,7 +121,7 @@ extension InMemoryTransaction: ImageTransaction {
     }
 
     func manifests(naming part: Digest, domain: Domain) -> [Digest] {
-        let found = sortedLinks(domain) { $0.link.parts.contains(part) || $0.link.subject == part }
+        let found = sortedLinks(domain) { $0.link.reached.contains(part) }
         return Set(found.map(\.link.digest)).sorted()
     }
 

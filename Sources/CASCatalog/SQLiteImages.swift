@@ -134,7 +134,7 @@ extension SQLiteTransaction: ImageReader {
         query.bind(2, part)
         let found = try query.all { try OCILink(decoding: $0.blob(0)) }
         return Set(
-            found.filter { $0.parts.contains(part) || $0.subject == part }.map(\.digest)
+            found.filter { $0.reached.contains(part) }.map(\.digest)
         ).sorted()
     }
 

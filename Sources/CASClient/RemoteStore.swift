@@ -1,12 +1,8 @@
-import AsyncHTTPClient
 package import CASCore
-import CASFileSystem
 import CASPack
 package import CASWire
 import NIOCore
 import NIOHTTP1
-import NIOPosix
-import NIOSSL
 
 /// How to reach a server.
 package struct ServerAccess: Sendable {
@@ -30,16 +26,11 @@ package struct ServerAccess: Sendable {
 ///
 /// Blocking: each call runs on the thread that makes it, with NIO's threads behind it.
 package final class RemoteStore: StoreConnection {
-    private static let connectSeconds: Int64 = 10
-    /// Longer than any answer may take; proxies allow 60 s as a rule.
-    private static let silenceSeconds: Int64 = 55
-    private static let connections = 32
     private static let errorBytes = 64 << 10
     private static let unauthorized: UInt = 401
 
     package let location: String
-    private let client: HTTPClient
-    private let group: MultiThreadedEventLoopGroup
+    private let connection: WebConnection
     let access: ServerAccess
     private let limits: Limits
     private let versions: ProtocolVersions
@@ -52,47 +43,15 @@ package final class RemoteStore: StoreConnection {
         self.access = access
         self.limits = limits
         location = try RemoteStore.normalize(access.address)
-        var configuration = HTTPClient.Configuration(
-            redirectConfiguration: .disallow,
-            timeout: .init(
-                connect: .seconds(RemoteStore.connectSeconds),
-                read: .seconds(RemoteStore.silenceSeconds)),
-            proxy: access.proxy?.setting, decompression: .disabled)
-        configuration.httpVersion = .http1Only
-        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit =
-            RemoteStore.connections
-        // Otherwise a refused connection is tried again in there for ten seconds; RetryingStore does that.
-        configuration.connectionPool.retryConnectionEstablishment = false
-        if let path = access.certificatesPath {
-            guard try DiskFileSystem().size(path) != nil else {
-                throw CASError(.notFound, "the file of certificates is not there", path: path)
-            }
-            var settings = TLSConfiguration.makeClientConfiguration()
-            settings.trustRoots = .file(path)
-            configuration.tlsConfiguration = settings
-        }
-        if location.hasPrefix("https://") {
-            ServerIdentity.require(RemoteStore.host(of: location), &configuration)
-        }
-        group = MultiThreadedEventLoopGroup(
-            numberOfThreads: min(4, WorkerGroup.processorCount))
-        client = HTTPClient(
-            eventLoopGroupProvider: .shared(group), configuration: configuration)
+        let address = try WebAddress(location)
+        let proxy = access.proxy
+        connection = try WebConnection(
+            address.origin, WebTrust(certificatesPath: access.certificatesPath) { _ in proxy })
     }
 
     package var isLocal: Bool { false }
 
-    package func close() throws {
-        try client.syncShutdown()
-        try group.syncShutdownGracefully()
-    }
-
-    /// The host of a normal address, without the brackets of IPv6.
-    private static func host(of location: String) -> String {
-        let authority = location.split(separator: "/").last ?? ""
-        if authority.first == "[" { return String(authority.dropFirst().prefix { $0 != "]" }) }
-        return String(authority.prefix { $0 != ":" })
-    }
+    package func close() throws { try connection.close() }
 
     private static func normalize(_ address: String) throws -> String {
         var text = address
@@ -147,19 +106,20 @@ package final class RemoteStore: StoreConnection {
         accepts: Set<UInt> = [], failsEarly: Bool = false,
         _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> UInt {
-        var headers = HTTPHeaders([
-            ("accept", "\(WireProtocol.messageMediaType), \(WireProtocol.recordsMediaType)"),
-            (ProtocolVersions.header, versions.description),
-        ])
-        if body != nil { headers.add(name: "content-type", value: type) }
+        var headers = [
+            (
+                name: "accept",
+                value: "\(WireProtocol.messageMediaType), \(WireProtocol.recordsMediaType)"
+            ),
+            (name: ProtocolVersions.header, value: versions.description),
+        ]
+        if body != nil { headers.append((name: "content-type", value: type)) }
         var token = try access.token()
         while true {
-            if let token {
-                headers.replaceOrAdd(name: "authorization", value: "Bearer \(token)")
-            }
-            let request = try HTTPClient.Request(
-                url: location + path, method: method, headers: headers,
-                body: body.map { .byteBuffer($0) })
+            let authorization = token.map { [(name: "authorization", value: "Bearer \($0)")] }
+            let request = WebRequest(
+                method.rawValue, path, headers: headers + (authorization ?? []),
+                body: body.map { .buffer($0) } ?? .none)
             let (status, errorBody) = try exchange(request, failsEarly: failsEarly, sink)
             if status == RemoteStore.unauthorized, let next = try access.token(), next != token {
                 // kubelet renewed it between our look at the file and the server's at its clock.
@@ -174,40 +134,31 @@ package final class RemoteStore: StoreConnection {
 
     /// One request and its answer: the status, and the body of an error that `sink` did not get.
     private func exchange(
-        _ request: HTTPClient.Request, failsEarly: Bool,
+        _ request: WebRequest, failsEarly: Bool,
         _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> (status: UInt, errorBody: [UInt8]) {
-        let receiver = ResponseReceiver()
-        let task = client.execute(request: request, delegate: receiver)
         var errorBody: [UInt8] = []
-        do {
-            while let piece = try receiver.take() {
-                try checkVersions(receiver)
-                let isKept = failsEarly && receiver.status >= 400
-                if isKept || receiver.status == RemoteStore.unauthorized {
-                    let room = RemoteStore.errorBytes - errorBody.count
-                    errorBody.append(contentsOf: piece.readableBytesView.prefix(max(0, room)))
-                } else {
-                    try piece.withUnsafeReadableBytes { try sink($0) }
-                }
-            }
-            try checkVersions(receiver)
-        } catch let error as CASError {
-            task.cancel()
-            receiver.abandon()
-            // How the request ends does not matter any more.
-            _ = try? task.wait()
-            throw error
-        } catch {
-            throw unreachable(error)
-        }
-        return (receiver.status, errorBody)
+        var isKept = false
+        let head = try connection.exchange(
+            request,
+            head: { head in
+                try checkVersions(head)
+                isKept =
+                    failsEarly && head.status >= 400 || head.status == RemoteStore.unauthorized
+            },
+            { piece in
+                guard isKept else { return try sink(piece) }
+                let room = RemoteStore.errorBytes - errorBody.count
+                errorBody.append(contentsOf: piece.prefix(max(0, room)))
+            })
+        return (head.status, errorBody)
     }
 
     /// Throws where the server speaks another protocol; what refuses says nothing about a server.
-    private func checkVersions(_ receiver: ResponseReceiver) throws {
-        let isAnswered = (200..<300).contains(receiver.status)
-        guard let server = receiver.versions ?? (isAnswered ? .unsaid : nil) else { return }
+    private func checkVersions(_ head: WebHead) throws {
+        let said = head[ProtocolVersions.header].flatMap { ProtocolVersions($0) }
+        let isAnswered = (200..<300).contains(head.status)
+        guard let server = said ?? (isAnswered ? .unsaid : nil) else { return }
         try ProtocolVersions.check(client: versions, server: server)
     }
 
@@ -228,12 +179,5 @@ package final class RemoteStore: StoreConnection {
         return CASError(
             code, "\(location) answered with status \(status)",
             hint: "something between here and the server may have answered in its place")
-    }
-
-    private func unreachable(_ error: any Error) -> CASError {
-        ConnectionFailure(
-            location: location, host: RemoteStore.host(of: location),
-            proxy: access.proxy.map { "\($0.host):\($0.port)" }
-        ).explain(error)
     }
 }

@@ -1,7 +1,6 @@
 import AsyncHTTPClient
 import CASCore
 import CASFileSystem
-import CASWire
 import NIOCore
 import NIOHTTP1
 import Synchronization
@@ -17,21 +16,27 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
         var waitingBytes = 0
         var resume: EventLoopPromise<Void>?
         var isAbandoned = false
-        var status: UInt = 0
-        var versions: ProtocolVersions?
+        var head: HTTPResponseHead?
+        var failure: (any Error)?
     }
     private let state = Mutex(State())
     private let pieces = BoundedQueue<ByteBuffer>(capacity: .max)
 
-    /// The status of the answer; zero before it came.
-    var status: UInt { state.withLock { $0.status } }
+    private let onEnd: @Sendable ((any Error)?) -> Void
 
-    /// The versions of the protocol that the server says it speaks; nil if it says nothing.
-    var versions: ProtocolVersions? { state.withLock { $0.versions } }
+    /// A receiver; `onEnd` hears, on NIO's thread, that the request ended and with which error.
+    init(onEnd: @escaping @Sendable ((any Error)?) -> Void = { _ in }) { self.onEnd = onEnd }
 
-    /// The next piece of the body, nil at its end; throws what the request failed with.
+    /// Status and headers of the answer; those of nothing before it came.
+    var head: WebHead { WebHead(state.withLock { $0.head }) }
+
+    /// The next piece of the body, nil at its end; throws what the request failed with, once all that came
+    /// before was taken.
     func take() throws -> ByteBuffer? {
-        guard let piece = try pieces.take() else { return nil }
+        guard let piece = try pieces.take() else {
+            if let failure = state.withLock({ $0.failure }) { throw failure }
+            return nil
+        }
         let resume = state.withLock { state -> EventLoopPromise<Void>? in
             state.waitingBytes -= piece.readableBytes
             guard state.waitingBytes <= ResponseReceiver.lowBytes else { return nil }
@@ -54,11 +59,7 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
     func didReceiveHead(
         task: HTTPClient.Task<Void>, _ head: HTTPResponseHead
     ) -> EventLoopFuture<Void> {
-        let versions = head.headers.first(name: ProtocolVersions.header)
-        state.withLock { state in
-            state.status = head.status.code
-            state.versions = versions.flatMap { ProtocolVersions($0) }
-        }
+        state.withLock { $0.head = head }
         return task.eventLoop.makeSucceededVoidFuture()
     }
 
@@ -84,11 +85,14 @@ final class ResponseReceiver: HTTPClientResponseDelegate, Sendable {
     }
 
     func didReceiveError(task: HTTPClient.Task<Void>, _ error: any Error) {
-        pieces.fail(error)
+        state.withLock { $0.failure = error }
+        pieces.close()
+        onEnd(error)
         state.withLock { $0.resume.take() }?.succeed()
     }
 
     func didFinishRequest(task: HTTPClient.Task<Void>) throws {
         pieces.close()
+        onEnd(nil)
     }
 }

@@ -25,10 +25,21 @@ extension RegistryDoor {
         if let text = query["mount"] {
             let digest = try RegistryRoute.digest(text)
             let source = query["from"]
-            let isMounted = try await shared.blocking { [self] in
-                try mount(digest, from: source, to: name, caller)
+            let mount = try await shared.blocking { [self] in
+                try self.mount(digest, from: source, to: name, caller)
             }
-            if isMounted { return RegistryDoor.created(name, digest) }
+            switch mount {
+            case .done: return RegistryDoor.created(name, digest)
+            case .lacksScope(let other):
+                let scopes = [
+                    RegistryScope(name: name, actions: [.pull, .push]),
+                    RegistryScope(name: other, actions: [.pull]),
+                ]
+                throw challenge(request).refusal(
+                    "the token was not issued for '\(other)', which has the blob", scopes,
+                    isScopeMissing: true)
+            case .impossible: break
+            }
         }
         let upload = try await newUpload(name)
         let hasBody = RegistryDoor.hasBody(request)
@@ -63,23 +74,32 @@ extension RegistryDoor {
         }
     }
 
+    /// What became of a mount.
+    private enum Mount: Sendable {
+        case done
+        /// Only a repository has it that the token behind the bearer may read, and the bearer not.
+        case lacksScope(String)
+        case impossible
+    }
+
     /// Links a blob of another repository: of the one that is named, or of any that the caller may read.
     private func mount(
         _ digest: OCIDigest, from source: String?, to name: String, _ caller: RegistryCaller
-    ) throws -> Bool {
-        guard let digest = try resolve(digest) else { return false }
-        if try repository.link(name, digest, kind: .blob, domain: domain) != nil { return true }
+    ) throws -> Mount {
+        guard let digest = try resolve(digest) else { return .impossible }
+        if try repository.link(name, digest, kind: .blob, domain: domain) != nil { return .done }
         if let source, RefName.isName(source), caller.allows(.pull, source),
             try repository.mount(digest, from: source, to: name, domain: domain)
         {
-            return true
+            return .done
         }
-        let names = try repository.linkedAnywhere(
+        var names = try repository.linkedAnywhere(
             digest, limit: shared.limits.listingEntries, domain: domain)
+        if let source, let place = names.firstIndex(of: source) { names.swapAt(0, place) }
         for other in names where caller.allows(.pull, other) {
-            if try repository.mount(digest, from: other, to: name, domain: domain) { return true }
+            if try repository.mount(digest, from: other, to: name, domain: domain) { return .done }
         }
-        return false
+        return names.first { caller.lacks(.pull, $0) }.map { .lacksScope($0) } ?? .impossible
     }
 
     /// PATCH: more bytes, with a range that says where they belong or without.

@@ -32,14 +32,16 @@ package struct OCILink: WireMessage {
     package var isRoot: Bool
     /// When it was made first, by the store's clock.
     package var created: Timestamp
-    /// What a manifest names and what is kept with it: configuration, layers, other manifests.
+    /// What a manifest names and what was there when it was put: configuration, layers, other manifests.
     package var parts: [Digest]
+    /// What it names too and what need not be there, as layers that lie elsewhere; kept where it is here.
+    package var optional: [Digest]
 
     /// A link from its parts.
     package init(
         name: String, digest: Digest, kind: Kind, size: UInt64, mediaType: String = "",
         artifactType: String = "", subject: Digest? = nil, isRoot: Bool = false,
-        created: Timestamp, parts: [Digest] = []
+        created: Timestamp, parts: [Digest] = [], optional: [Digest] = []
     ) {
         self.name = name
         self.digest = digest
@@ -51,10 +53,11 @@ package struct OCILink: WireMessage {
         self.isRoot = isRoot
         self.created = created
         self.parts = parts
+        self.optional = optional
     }
 
-    /// What is kept with it: its parts, and what it is about.
-    package var reached: [Digest] { parts + (subject.map { [$0] } ?? []) }
+    /// What is kept with it: all that it names, and what it is about.
+    package var reached: [Digest] { parts + optional + (subject.map { [$0] } ?? []) }
 
     package func encode() -> [UInt8] {
         var output: [UInt8] = []
@@ -68,6 +71,7 @@ package struct OCILink: WireMessage {
         output.append(field: 8, varint: isRoot ? 1 : 0)
         output.append(field: 9, time: created)
         for part in parts { output.append(element: 10, bytes: part.bytes) }
+        for part in optional { output.append(element: 11, bytes: part.bytes) }
         return output
     }
 
@@ -76,7 +80,7 @@ package struct OCILink: WireMessage {
         var kind: Kind?
         self.init(
             name: "", digest: .zero, kind: .blob, size: 0, created: Timestamp(seconds: 0))
-        try readFields(bytes, upTo: 10) { number, type, reader in
+        try readFields(bytes, upTo: 11) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): name = try reader.repositoryName()
             case (2, .lengthDelimited): digest = try reader.digest()
@@ -90,6 +94,11 @@ package struct OCILink: WireMessage {
             case (10, .lengthDelimited):
                 guard parts.count < OCILink.maximumParts else { throw WireFailure.tooMany("parts") }
                 parts.append(try reader.digest())
+            case (11, .lengthDelimited):
+                guard optional.count < OCILink.maximumParts else {
+                    throw WireFailure.tooMany("parts")
+                }
+                optional.append(try reader.digest())
             default: return false
             }
             return true

@@ -50,6 +50,7 @@ struct CatalogView: Equatable {
         add("leases", try identifiers.map { try reader.lease($0) })
         add("expired", try reader.expiredLeases(at: 50))
         try addKeeping(reader, digests)
+        try addImages(reader, digests)
         let counts = try reader.counts(domain: domain)
         add("counts", [counts.refs, counts.snapshots, counts.packs, counts.packBytes])
         add("sums", counts.records.map { "\($0.key) \($0.value)" }.sorted())
@@ -99,7 +100,7 @@ struct CatalogChange {
     var name: String
 
     init(_ random: inout SeededGenerator) {
-        kind = Int.random(in: 0..<46, using: &random)
+        kind = Int.random(in: 0..<58, using: &random)
         first = Int.random(in: 0..<8, using: &random)
         second = Int.random(in: 0..<8, using: &random)
         name = CatalogView.names[Int.random(in: CatalogView.names.indices, using: &random)]
@@ -108,6 +109,7 @@ struct CatalogChange {
     /// Makes the change; what it answered, or the code of its error.
     func apply(_ change: any CatalogTransaction) throws -> String {
         do {
+            if kind >= 46 { return try applyImages(change) }
             if kind >= 22 { return try applyKeeping(change) }
             return kind < 11 ? try applyContent(change) : try applyNames(change)
         } catch let error as CASError {

@@ -8,7 +8,7 @@ import Testing
 /// One value of everything that a catalog can hold.
 ///
 /// catalog-1.sql holds a catalog of format 1 that `fill` made, catalog-2.sql one of format 2 that `fill` and
-/// `fillKeeping` made: change none of them.
+/// `fillKeeping` made, catalog-3.sql one of format 3 with `fillImages`: change none of them.
 enum CatalogSample {
     static let provenance = Provenance(
         author: "ada", host: "laptop", message: "hi", time: Sample.time)
@@ -112,6 +112,49 @@ enum CatalogSample {
         let empty = try change.insert(pack: Sample.pack(3, .large, committed: 64))
         try change.update(pack: empty, isSealed: true, committedBytes: nil)
         #expect(try change.removeEmptyPack(empty))
+    }
+
+    static let link = OCILink(
+        name: "team/image", digest: Sample.digest(1), kind: .manifest, size: 20, mediaType: "m",
+        artifactType: "a", subject: Sample.digest(7), isRoot: true, created: Sample.time,
+        parts: [Sample.digest(3)], optional: [Sample.digest(6)])
+    static let image = DerivedImage(
+        tree: Sample.digest(2), options: [1], manifest: Sample.digest(1), mediaType: "m",
+        config: Sample.digest(3),
+        layers: [DerivedLayer(digest: Sample.digest(6), size: 9, format: 1, part: [4])],
+        created: Sample.time)
+    static let sha512 = [UInt8](repeating: 5, count: 64)
+
+    /// What format 3 added.
+    static func fillImages(_ change: any CatalogTransaction) throws {
+        try change.insert(link: link, used: 7, domain: .standard)
+        try change.insert(alias: sha512, Sample.digest(1), domain: .standard)
+        try change.insert(derivedImage: image, domain: .standard)
+        let upload = Sample.identifier(4)
+        try change.insert(
+            upload: UploadEntry(
+                identifier: upload, name: "team/image", size: 12, tail: [1, 2, 3], used: 8),
+            domain: .standard)
+        try change.append(parts: [Sample.list(3)], toUpload: upload, domain: .standard)
+    }
+
+    static func checkImages(_ reader: any CatalogReader) throws {
+        #expect(
+            try reader.links(after: nil, limit: 9, domain: .standard)
+                == [UsedLink(link: link, used: 7)])
+        #expect(
+            try reader.referrers(
+                "team/image", to: Sample.digest(7), after: nil, limit: 9, domain: .standard)
+                == [link])
+        #expect(try reader.alias(sha512, domain: .standard) == Sample.digest(1))
+        #expect(
+            try reader.derivedImages(naming: Sample.digest(6), limit: 9, domain: .standard)
+                == [image])
+        let upload = Sample.identifier(4)
+        #expect(try reader.upload(upload, domain: .standard)?.tail == [1, 2, 3])
+        #expect(
+            try reader.uploadParts(upload, after: 0, limit: 9, domain: .standard)
+                == [Sample.list(3)])
     }
 
     static func checkKeeping(_ reader: any CatalogReader) throws {

@@ -116,7 +116,6 @@ import Testing
             if kind == .symlink {
                 header.target = Array(String(repeating: "t", count: random.pick(1...200)).utf8)
             }
-            #expect(header.encodedByteCount == header.encode().count)
             headers.append(header)
             archive += header.encode()
         }

@@ -182,6 +182,20 @@ import Testing
                 #expect(challenge.contains("error=\"insufficient_scope\""))
                 #expect(challenge.contains("scope=\""))
             }
+            let mount = "/v2/team/b/blobs/uploads/?mount=\(OCIDigest.of([1]))"
+            let narrow = try Self.bearer(client, writer, "repository:team/b:pull,push")
+            for query in ["", "&from=team/a"] {
+                let answer = try client.request("POST", mount + query, narrow)
+                #expect(answer.status == 401)
+                #expect(
+                    answer.headers["www-authenticate"]?.contains(
+                        "scope=\"repository:team/b:pull,push repository:team/a:pull\"") == true)
+            }
+            let wide = try Self.bearer(
+                client, writer,
+                "repository:team/b:pull,push repository:team/a:pull"
+                    .replacing(" ", with: "%20"))
+            #expect(try client.request("POST", mount, wide).status == 201)
             // A bearer is no credential for another one.
             let again = try client.request(
                 "GET", "/v2/token?scope=repository:team/a:push", pull)

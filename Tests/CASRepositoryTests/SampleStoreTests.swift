@@ -40,13 +40,13 @@ import Testing
     @Test func `its format line is that of the page but for the number`() throws {
         let example = try DocumentExamples("Sources/CASRepository/CASRepository.docc/Store.md")
             .example("format")
-        #expect(example == Array("cas store 2\n".utf8))
+        #expect(example == Array("cas store 3\n".utf8))
         #expect(try Self.files()["format"] == Array("cas store 1\n".utf8))
         #expect(try StoreLocation.exists(directory.path))
     }
 
     @Test func `a newer format is refused before anything is touched`() throws {
-        try Data("cas store 3\n".utf8).write(
+        try Data("cas store 4\n".utf8).write(
             to: URL(filePath: directory.path).appending(path: "format"))
         let before = try FileManager.default.subpathsOfDirectory(atPath: directory.path).sorted()
         for create in [false, true] {

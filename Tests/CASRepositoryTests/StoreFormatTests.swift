@@ -14,6 +14,7 @@ import Testing
         let name: String
         let token: String
         var keeps = false
+        var hasImages = false
         var testDescription: String { name }
     }
 
@@ -28,6 +29,11 @@ import Testing
             token:
                 "cas_ed3dedbba06d8fb859bbc0437c37a9e9_4a5e80c0aab41d2419ec12a2570a374a25a449fe3e45a23beabd780b977f11aa",
             keeps: true),
+        Sample(
+            name: "store-3.txt",
+            token:
+                "cas_ed3dedbba06d8fb859bbc0437c37a9e9_4a5e80c0aab41d2419ec12a2570a374a25a449fe3e45a23beabd780b977f11aa",
+            keeps: true, hasImages: true),
     ]
     private static let snapshot = "3d629e1d08c7e0d1f618631affbbaf81cf954b6cec7dd303b5fe3b46599be346"
     private static let contents = [
@@ -79,6 +85,7 @@ import Testing
         #expect(try fetched.folder().sizes == StoreFormatTests.contents)
         #expect(
             try ScrubTests.scrub(store).findings.isEmpty, "every record reads as it should")
+        if sample.hasImages { try checkImages(store) }
         guard sample.keeps else { return }
         let pins = try store.pinPage(prefix: "", after: "", limit: 9, domain: .standard) { _ in true
         }
@@ -92,6 +99,26 @@ import Testing
             } == .failedPrecondition, "what was purged is not taken again")
     }
 
+    private func checkImages(_ store: Repository) throws {
+        let name = "team/image"
+        let text = Array(#"{"schemaVersion":2}"#.utf8)
+        let manifest = Digest.of(text)
+        let layer = SampleImage.layer
+        let entry = try store.ref(try RefName(name: name, tag: "v1"), domain: .standard)
+        #expect(entry?.target == RefTarget(kind: .manifest, digest: manifest))
+        let link = try #require(try store.link(name, manifest, domain: .standard))
+        #expect(link.isRoot && link.parts.count == 2 && link.subject == Digest.of([1]))
+        #expect(link.artifactType == "application/x.sample")
+        #expect(try store.read(blob: manifest, maximumBytes: 99, domain: .standard) == text)
+        let blobs = try store.links(name, kind: .blob, after: nil, limit: 9, domain: .standard)
+        #expect(Set(blobs.map(\.digest)) == [Digest.of(layer), Digest.of([5])])
+        #expect(try store.blobBytes(Digest.of(layer)) == layer)
+        #expect(
+            try store.digest(
+                alias: text.withUnsafeBytes { SHA512Hasher.of($0) }, domain: .standard) == manifest)
+        #expect(try store.link("team/other", Digest.of([5]), domain: .standard) == nil)
+    }
+
     @Test(arguments: samples)
     func `opens in place, is written to, and is rebuilt with everything in it`(
         _ sample: Sample
@@ -103,7 +130,7 @@ import Testing
             try store.close()
         }
         let line = try DiskFileSystem().read("\(directory.path)/format", maximumBytes: 99)
-        #expect(line == Array("cas store 2\n".utf8))
+        #expect(line == Array("cas store 3\n".utf8))
         let (report, _) = try StoreLocation.rebuildIndex(directory: directory.path)
         #expect(report.unreadable.isEmpty && report.damaged == 0 && report.incompleteRefs.isEmpty)
         let store = try StoreLocation.open(directory: directory.path, create: false)

@@ -23,7 +23,7 @@ import Testing
     }
 
     @Test func `events of the page come back as they are`() throws {
-        for name in ["store-event", "ref-renewed", "rule-set", "pinned"] {
+        for name in ["store-event", "ref-renewed", "rule-set", "pinned", "oci-linked"] {
             let event = try StoreEvent(decoding: try example(name))
             let again = try StoreEvent(decoding: event.encode())
             #expect(again == event, "\(name)")
@@ -35,6 +35,16 @@ import Testing
         #expect(renewal.lifetime == 604_800)
         #expect(renewal.move == 7)
         #expect(sequence == 9)
+    }
+
+    @Test func `a link of the page says what it says`() throws {
+        guard
+            case .ociLinked(let link, .standard, 12) =
+                try StoreEvent(decoding: try example("oci-linked"))
+        else { return #expect(Bool(false), "it is another event") }
+        #expect(link.name == "team/image" && link.kind == .blob && link.size == 5)
+        #expect(link.digest == Digest.of(Array("snapshot".utf8)))
+        #expect(!link.isRoot && link.parts.isEmpty && link.created.seconds == 1_795_525_200)
     }
 
     @Test func `rules and pins of the page say what it says`() throws {

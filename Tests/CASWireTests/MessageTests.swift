@@ -34,7 +34,7 @@ import Testing
         #expect(
             try HistoryEntry(decoding: Samples.recordedMove().encode()) == Samples.recordedMove())
         for event in try Samples.events() + [Samples.renewal()] + Samples.keepingEvents()
-            + Samples.checkpointEvents()
+            + Samples.checkpointEvents() + Samples.imageEvents()
         {
             #expect(try StoreEvent(decoding: event.encode()) == event)
         }

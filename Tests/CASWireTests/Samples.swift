@@ -130,6 +130,26 @@ enum Samples {
         ]
     }
 
+    static let link = OCILink(
+        name: "team/image", digest: digest, kind: .manifest, size: 7, mediaType: "m",
+        artifactType: "a", subject: other, isRoot: true, created: time, parts: [other, digest],
+        optional: [other])
+
+    static let image = DerivedImage(
+        tree: digest, options: [1, 2], manifest: other, mediaType: "m", config: digest,
+        layers: [DerivedLayer(digest: other, size: 8, format: 1, part: [3])], created: time)
+
+    static func imageEvents() -> [StoreEvent] {
+        [
+            .ociLinked(link, .standard, sequence: 16),
+            .ociUnlinked(
+                name: "team/image", digest, .blob, provenance, .standard, sequence: 17),
+            .digestAlias(
+                sha512: [UInt8](repeating: 6, count: 64), digest, .standard, sequence: 18),
+            .imageDerived(image, .standard, sequence: 19),
+        ]
+    }
+
     static func checkpointEvents() throws -> [StoreEvent] {
         [
             .purged(
@@ -243,5 +263,13 @@ enum Samples {
                     { try StoreEvent(decoding: $0).encode() }
                 )
             } + [item(healthyUsage)]
+            // What came with images.
+            + [item(link), item(image)]
+            + imageEvents().enumerated().map { index, event in
+                (
+                    "StoreEvent\(index + 13)", event.encode(),
+                    { try StoreEvent(decoding: $0).encode() }
+                )
+            }
     }
 }

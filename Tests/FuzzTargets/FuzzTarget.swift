@@ -102,7 +102,7 @@ extension FuzzTarget {
 package enum FuzzTargets {
     /// The table.
     package static let foundations: [FuzzTarget] =
-        core + chunking + frames + trees + packs + messages + exports
+        core + chunking + frames + trees + packs + images + messages + exports
 
     static let digest = Digest.of(Array("sample".utf8))
     static let other = Digest.of(Array("other".utf8))

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 
@@ -85,10 +86,13 @@ class Containerd:
     def fetch(self, entry):
         reply = expect(send("GET", f"{self.name}/blobs/{entry['digest']}?ns=registry.example",
                             [("Accept", f"{entry['mediaType']}, */*"), ("Accept-Encoding", "zstd;q=1.0, gzip;q=0.8, deflate;q=0.5")]), 200)
-        if not reply.header("Content-Encoding"):
-            same("size", entry["size"], len(reply.body))
-            same("digest", entry["digest"], digest_of(reply.body))
-        return reply.body
+        body, encoding = reply.body, reply.header("Content-Encoding")
+        if encoding:
+            same("encoding", "zstd", encoding)
+            body = subprocess.run(["zstd", "-dcq"], input=body, stdout=subprocess.PIPE, check=True).stdout
+        same("size", entry["size"], len(body))
+        same("digest", entry["digest"], digest_of(body))
+        return body
 
 
 def layers_of(generation, form):

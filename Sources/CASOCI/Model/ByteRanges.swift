@@ -45,7 +45,7 @@ package enum ByteRanges: Hashable, Sendable {
             if let first, let last, last < first { isReversed = true }
             guard let range = ByteRanges.clamp(first, last, size) else { continue }
             ranges.append(range)
-            total = total.addingReportingOverflow(UInt64(range.count)).partialValue
+            total = total.addingReportingOverflow(range.upperBound - range.lowerBound).partialValue
         }
         if count == 0 {
             self = .malformed
@@ -190,7 +190,7 @@ package struct MultipartRanges: Sendable {
     /// Bytes of the whole answer.
     package var contentLength: UInt64 {
         ranges.indices.reduce(UInt64(trailer.count)) { sum, index in
-            sum + UInt64(header(index).count) + UInt64(ranges[index].count)
+            sum + UInt64(header(index).count) + ranges[index].upperBound - ranges[index].lowerBound
         }
     }
 }

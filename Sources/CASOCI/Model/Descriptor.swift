@@ -40,7 +40,7 @@ package struct Platform: Hashable, Sendable {
 }
 
 /// How one document names another: type, digest, size, and what else there is to say (image-spec,
-/// descriptor.md).
+/// "Content Descriptors").
 package struct Descriptor: Hashable, Sendable {
     package var mediaType: String
     package var digest: OCIDigest

@@ -1,6 +1,6 @@
 import CASCore
 
-/// An image manifest: one configuration and layers (image-spec, manifest.md).
+/// An image manifest: one configuration and layers (image-spec, "Image Manifest").
 package struct ImageManifest: Hashable, Sendable {
     package var mediaType: String
     package var artifactType: String
@@ -54,7 +54,7 @@ package struct ImageManifest: Hashable, Sendable {
 }
 
 /// A list of manifests: one image for several platforms, or what refers to something (image-spec,
-/// image-index.md).
+/// "Image Index").
 package struct ImageIndex: Hashable, Sendable {
     package var mediaType: String
     package var artifactType: String

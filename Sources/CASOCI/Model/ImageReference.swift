@@ -81,7 +81,9 @@ package struct ImageReference: Hashable, Sendable, CustomStringConvertible {
             rest = rest[rest.index(after: end)...]
         } else {
             let name = rest.prefix { $0 != UInt8(ascii: ":") }
-            guard !name.isEmpty, name.allSatisfy(isHostByte) else { return false }
+            guard let first = name.first, first != UInt8(ascii: "."), first != UInt8(ascii: "-"),
+                name.allSatisfy(isHostByte)
+            else { return false }
             rest = rest[name.endIndex...]
         }
         guard !rest.isEmpty else { return true }

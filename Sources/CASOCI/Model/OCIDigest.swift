@@ -58,7 +58,7 @@ package enum OCIDigest: Hashable, Sendable, CustomStringConvertible {
             hint: "a digest is sha256: and 64 lower-case hexadecimal digits")
     }
 
-    /// `[a-z0-9]+([+._-][a-z0-9]+)*` (image-spec, descriptor.md, "Digests").
+    /// `[a-z0-9]+([+._-][a-z0-9]+)*` (image-spec, "Content Descriptors", "Digests").
     private static func isAlgorithm(_ text: String) -> Bool {
         var wasSeparator = true
         for byte in text.utf8 {

@@ -97,11 +97,6 @@ extension TarHeader {
         return output
     }
 
-    /// Bytes of the encoded header, without encoding a plain one.
-    package var encodedByteCount: Int {
-        isPlain ? TarHeader.blockBytes : encode().count
-    }
-
     /// Adds the header's bytes to `output`.
     package func append(to output: inout [UInt8]) {
         var name = fullName
@@ -139,13 +134,6 @@ extension TarHeader {
 
     private var fullName: [UInt8] {
         kind == .directory ? path + [UInt8(ascii: "/")] : path
-    }
-
-    private var isPlain: Bool {
-        path.count < 100 && TarHeader.fits(path) && TarHeader.fits(target)
-            && size <= TarHeader.largestSize && userID <= TarHeader.largestNumber
-            && groupID <= TarHeader.largestNumber && modified >= 0
-            && UInt64(modified) <= TarHeader.largestSize
     }
 
     private static func fits(_ text: [UInt8]) -> Bool {
@@ -234,5 +222,6 @@ private struct BlockWriter {
         var sum: UInt64 = 0
         for byte in bytes { sum += UInt64(byte) }
         putOctal(sum, at: 148, width: 7)
+        bytes[154] = 0
     }
 }

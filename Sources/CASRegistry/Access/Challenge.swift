@@ -42,11 +42,13 @@ struct Challenge: Sendable {
 
     /// 401, with what is wanted.
     func refusal(
-        _ message: String, _ scope: RegistryScope?, hint: String? = nil, isWrong: Bool = false,
+        _ message: String, _ scopes: [RegistryScope], hint: String? = nil, isWrong: Bool = false,
         isScopeMissing: Bool = false
     ) -> Refusal {
         var text = "Bearer realm=\"\(realm)\",service=\"\(service)\""
-        if let scope { text += ",scope=\"\(scope)\"" }
+        if !scopes.isEmpty {
+            text += ",scope=\"\(scopes.map(\.description).joined(separator: " "))\""
+        }
         if isScopeMissing { text += ",error=\"insufficient_scope\"" }
         if isWrong { text += ",error=\"invalid_token\"" }
         var refusal = Refusal(.unauthorized, message, detail: hint)

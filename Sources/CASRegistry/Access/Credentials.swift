@@ -53,13 +53,14 @@ extension RegistryDoor {
             return try await caller(try Credentials(request), request)
         } catch let error as CASError where error.code == .unauthenticated {
             throw challenge.refusal(
-                error.message, scope, hint: error.hint,
+                error.message, scope.map { [$0] } ?? [], hint: error.hint,
                 isWrong: request.headers.contains(.authorization))
         } catch let error as CASError
             where error.code == .permissionDenied && !request.headers.contains(.authorization)
         {
             // Clients of registries say nothing before they are asked.
-            throw challenge.refusal(error.message, scope, hint: error.hint)
+            throw challenge.refusal(
+                error.message, scope.map { [$0] } ?? [], hint: error.hint)
         }
     }
 

@@ -26,6 +26,11 @@ struct RegistryCaller: Sendable {
                 ?? true)
     }
 
+    /// Whether something is not allowed that a wider token would allow.
+    func lacks(_ action: RegistryAction, _ name: String) -> Bool {
+        ownerAllows(action, name) && !allows(action, name)
+    }
+
     /// Whether the list of repositories is allowed: each caller sees what it may read.
     private var allowsCatalog: Bool {
         caller.scopes.contains { $0.allowsSomewhere(.read) }
@@ -56,10 +61,10 @@ struct RegistryCaller: Sendable {
             ?? allowsCatalog
         guard !isAllowed else { return }
         let words = scope.name.map { "'\($0)'" } ?? "the list of repositories"
-        if isAnonymous { throw challenge.refusal("credentials are needed for \(words)", scope) }
+        if isAnonymous { throw challenge.refusal("credentials are needed for \(words)", [scope]) }
         if grants != nil, granted([scope]) == [scope] {
             throw challenge.refusal(
-                "the token was not issued for \(words)", scope, isScopeMissing: true)
+                "the token was not issued for \(words)", [scope], isScopeMissing: true)
         }
         throw Refusal(
             .denied, "these credentials do not allow this on \(words)",

@@ -37,6 +37,31 @@ extension Repository {
             .contains { $0.digest == digest } ?? false
     }
 
+    /// Whether a blob is here with all its chunks, or can be made.
+    func isWhole(_ digest: Digest, _ reader: any CatalogReader, _ domain: Domain) throws -> Bool {
+        guard let location = try reader.location(of: digest, domain: domain),
+            location.kind == .chunkList
+        else { return try isHere(digest, reader, domain) }
+        guard let list = try reader.chunkList(of: digest, domain: domain) else { return false }
+        return try reader.locations(of: list.chunks, domain: domain).allSatisfy { $0 != nil }
+    }
+
+    /// What an image needs and is not here whole: the manifest itself, or what it and those below it name.
+    func lacking(
+        inImage manifest: Digest, _ reader: any CatalogReader, _ domain: Domain
+    ) throws -> [Digest] {
+        var lacking: [Digest] = []
+        var seen: Set<Digest> = [manifest]
+        var waiting = [manifest]
+        while let digest = waiting.popLast() {
+            if try !isWhole(digest, reader, domain) { lacking.append(digest) }
+            let link = try reader.links(to: digest, limit: limits.listingEntries, domain: domain)
+                .first { $0.kind == .manifest }
+            waiting += (link?.parts ?? []).filter { seen.insert($0).inserted }
+        }
+        return lacking
+    }
+
     /// A link that is none in the catalog: of an image that a snapshot of the name is.
     func derivedLink(
         _ name: String, _ digest: Digest, _ kind: OCILink.Kind?, _ reader: any CatalogReader,

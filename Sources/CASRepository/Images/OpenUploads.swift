@@ -49,8 +49,9 @@ final class OpenUploads: Sendable {
         state.withLock { $0.busy[identifier] != nil }
     }
 
-    /// Takes an upload, for nobody else to have; nil where it is not in memory. Throws `aborted` where somebody
-    /// has it, `unavailable` for too many.
+    /// Takes an upload, for nobody else to have; nil where it is not in memory.
+    ///
+    /// Throws `aborted` where somebody has it, `unavailable` for too many.
     func take(_ identifier: Identifier, limit: Int) throws -> OpenUpload? {
         try state.withLock { state in
             guard state.busy[identifier] == nil else {

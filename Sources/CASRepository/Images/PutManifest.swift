@@ -133,7 +133,7 @@ extension Repository {
     ) throws -> TreeTotals {
         var totals = TreeTotals()
         var seen: Set<Digest> = []
-        var waiting = put.parts
+        var waiting = put.parts + put.optional
         totals.files = 1
         totals.bytes = UInt64(put.manifest.bytes.count)
         while let digest = waiting.popLast() {
@@ -159,8 +159,9 @@ struct ManifestPut: Sendable {
     let manifest: NewManifest
     let digest: Digest
     let tags: [RefName]
-    /// What is kept with it, each once.
+    /// What it needs, each once, and what it names else.
     let parts: [Digest]
+    let optional: [Digest]
 
     init(_ manifest: NewManifest, _ limits: Limits) throws {
         try Repository.requireName(manifest.name)
@@ -189,9 +190,9 @@ struct ManifestPut: Sendable {
             try RefName(name: manifest.name, tag: $0)
         }
         var seen: Set<Digest> = []
-        let named = manifest.blobs + manifest.manifests + manifest.optional
-        parts = named.filter { seen.insert($0).inserted }
-        guard parts.count <= OCILink.maximumParts else {
+        parts = (manifest.blobs + manifest.manifests).filter { seen.insert($0).inserted }
+        optional = manifest.optional.filter { seen.insert($0).inserted }
+        guard seen.count <= OCILink.maximumParts else {
             throw CASError(.resourceExhausted, "a manifest names too many blobs")
         }
     }
@@ -201,6 +202,6 @@ struct ManifestPut: Sendable {
             name: manifest.name, digest: digest, kind: .manifest,
             size: UInt64(manifest.bytes.count), mediaType: manifest.mediaType,
             artifactType: manifest.artifactType, subject: manifest.subject,
-            isRoot: manifest.isByDigest, created: now, parts: parts)
+            isRoot: manifest.isByDigest, created: now, parts: parts, optional: optional)
     }
 }

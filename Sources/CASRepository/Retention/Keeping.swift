@@ -54,7 +54,8 @@ extension Repository {
 
     // MARK: - Pins
 
-    /// Keeps a snapshot, or that of a complete tree, under a name or, with an empty one, under none.
+    /// Keeps a snapshot, or that of a complete tree, or the manifest of an image, under a name or, with an
+    /// empty one, under none.
     ///
     /// Pinning again gives another end and reason. Throws `notFound` where there is no such thing and
     /// `dataLoss` where it is not here whole.
@@ -70,14 +71,24 @@ extension Repository {
                 .invalidArgument, "a pin holds from one minute to a hundred years",
                 hint: "write for example 12h or 30d")
         }
-        let found = try resolve(.digest(digest, name: nil), domain: domain)
+        let isImage = try catalog.read { try $0.parts(of: digest, domain: domain) != nil }
+        let found =
+            isImage
+            ? (snapshot: digest, tree: digest, ref: nil)
+            : try resolve(.digest(digest, name: nil), domain: domain)
         let now = clock.now()
         let record = PinRecord(
             name: name, digest: found.snapshot,
             expires: request.lifetime == 0 ? nil : RefLifetime.end(request.lifetime, from: now),
             reason: request.reason, provenance: request.provenance, created: now)
         return try commit(session: nil, isEvent: true) { [self] context in
-            _ = try totals(found, context, domain)
+            if isImage {
+                guard try revive(digest, context.transaction, domain) else {
+                    throw PlanBuilder.incomplete(digest)
+                }
+            } else {
+                _ = try totals(found, context, domain)
+            }
             try context.transaction.insert(pin: record, domain: domain)
             try context.transaction.addBarrier(record.digest, domain: domain)
             context.record(

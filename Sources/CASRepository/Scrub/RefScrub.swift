@@ -31,12 +31,13 @@ final class RefScrub {
                 prefix: "", after: after, limit: RefScrub.refsPerStep, domain: domain)
             isLastPage = page.count < min(RefScrub.refsPerStep, repository.limits.listingEntries)
             after = page.last?.name
-            waiting = page.filter { $0.target.kind == .snapshot }[...]
+            waiting = page[...]
             log.add("refs", UInt64(waiting.count))
         }
         let complete = try repository.catalog.read { reader in
-            try waiting.prefix {
-                try reader.completeSnapshot($0.target.digest, domain: domain)
+            try waiting.prefix { entry in
+                try entry.target.kind == .snapshot
+                    && reader.completeSnapshot(entry.target.digest, domain: domain)
             }.count
         }
         waiting = waiting.dropFirst(complete)
@@ -44,7 +45,31 @@ final class RefScrub {
         return true
     }
 
+    /// Finds what an image that a tag names lacks.
+    private func checkImage(_ entry: RefEntry, _ log: inout ScrubLog) throws {
+        let digest = entry.target.digest
+        let lacking = try repository.catalog.read {
+            try repository.lacking(inImage: digest, $0, domain)
+        }
+        guard !lacking.isEmpty,
+            try repository.ref(entry.name, domain: domain)?.target == entry.target
+        else { return }
+        let name = entry.name.description
+        log.add("affectedRefs")
+        log.add(
+            MaintenanceState.Finding(
+                "ref", name: name, digest: digest,
+                text: "lacks \(lacking.count) \(lacking.count == 1 ? "blob" : "blobs")"))
+        for blob in lacking.prefix(RefScrub.placesPerRef) {
+            log.note(
+                MaintenanceState.Finding(
+                    "lacks", name: name, digest: blob,
+                    text: blob == digest ? "the manifest" : "a blob of the image: push it again"))
+        }
+    }
+
     private func check(_ entry: RefEntry, _ log: inout ScrubLog) throws {
+        guard entry.target.kind == .snapshot else { return try checkImage(entry, &log) }
         let digest = entry.target.digest
         let problem: String
         do {
