@@ -22,7 +22,7 @@ struct ExportCommand: ParsableCommand {
             """)
 
     @Argument(help: ArgumentHelp("Refs, and the file to write last.", valueName: "ref ... file"))
-    var words: [String]
+    var words: [String] = []
 
     @Flag(help: "Overwrite the file, and say so.")
     var force = false
