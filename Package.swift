@@ -161,7 +161,7 @@ let package = Package(
             [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog",
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ], data: ["catalog-1.sql", "catalog-2.sql"]),
+            ], data: ["catalog-1.sql", "catalog-2.sql", "catalog-3.sql"]),
         tests(
             "CASRepositoryTests",
             [
