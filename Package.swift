@@ -180,7 +180,7 @@ let package = Package(
             [
                 "CASCore", "CASTree", "CASPack", "CASWire", "CASCatalog",
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ], data: ["catalog-1.sql", "catalog-2.sql", "catalog-3.sql"]),
+            ], data: ["catalog-1.sql", "catalog-2.sql", "catalog-3.sql", "catalog-4.sql"]),
         tests(
             "CASRepositoryTests",
             [

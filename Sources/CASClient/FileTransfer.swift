@@ -11,14 +11,30 @@ struct FileTransfer {
     let uploader: RecordUploader
     let counters: ProgressCounters
     let limits: Limits
+    /// Bytes above which the source has a file in several chunks; nil where it does not tell which.
+    let listedAbove: UInt64?
 
-    func send(_ digests: [Digest], _ forced: Set<Digest>) throws {
+    func send(_ files: [(digest: Digest, size: UInt64)], _ forced: Set<Digest>) throws {
+        let border = listedAbove ?? .max
+        let large = files.filter { $0.size > border }.map(\.digest)
+        var whole = files.filter { $0.size <= border }.map(\.digest)
+        if !large.isEmpty { whole += try sendChunks(of: large, forced) }
+        if !whole.isEmpty { try sendWhole(whole, forced) }
+    }
+
+    /// Reads these blobs from the first byte to the last.
+    func sendWhole(
+        _ digests: [Digest], _ forced: Set<Digest>, areChunks: Bool = false
+    ) throws {
         var digests = digests
         for attempt in 1...BlobStream.attempts {
-            let sink = TransferSink(self, forced)
+            let sink = TransferSink(self, forced, areChunks: areChunks)
             let receiver = try BlobReceiver(sink, limits: limits)
             do {
                 try receive(digests, receiver)
+                if let lost = digests.first(where: { !sink.done.contains($0) }) {
+                    throw FileTransfer.unsent(lost)
+                }
                 return try uploader.flush()
             } catch let error as CASError
                 where error.code.isTransient && attempt < BlobStream.attempts
@@ -48,13 +64,16 @@ struct FileTransfer {
 private final class TransferSink: BlobSink {
     private let transfer: FileTransfer
     private let forced: Set<Digest>
+    /// Whether what comes are parts of files, which are counted as such once they are whole.
+    private let areChunks: Bool
     private var missing: Set<Digest> = []
     private var list: [UInt8] = []
     private var size: UInt64 = 0
     /// Files that were handed on whole.
     private(set) var done: Set<Digest> = []
 
-    init(_ transfer: FileTransfer, _ forced: Set<Digest>) {
+    init(_ transfer: FileTransfer, _ forced: Set<Digest>, areChunks: Bool) {
+        self.areChunks = areChunks
         self.transfer = transfer
         self.forced = forced
     }
@@ -64,7 +83,7 @@ private final class TransferSink: BlobSink {
     ) throws {
         try transfer.uploader.append(record.record)
         done.insert(digest)
-        transfer.counters.add(files: 1, bytes: UInt64(content.count))
+        if !areChunks { transfer.counters.add(files: 1, bytes: UInt64(content.count)) }
     }
 
     func begin(_ digest: Digest, _ list: ChunkList, _ record: RecordView) throws {

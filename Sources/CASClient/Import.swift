@@ -36,9 +36,10 @@ package struct ImportSummary: Sendable {
 
 /// Brings the refs of an exported file into a store (Export.md).
 package enum Import {
-    /// Uploads what the store lacks, and then moves the refs.
+    /// Uploads what the store lacks, and then moves the refs: all of them in one step, or none.
     ///
-    /// No ref moves before the whole file was read and its checksum proved right. Without `force` a ref
+    /// More than a commit takes are moved in steps of so many, and a store of an older program moves one after
+    /// the other: then a repeated import goes on. No ref moves before the whole file was read and its checksum proved right. Without `force` a ref
     /// that names something else in the store is refused (`failedPrecondition`) before anything is uploaded.
     /// `onRef` hears of each ref that moved, also where a later one then fails.
     package static func run(
@@ -62,6 +63,8 @@ private final class ImportRun {
     private typealias Pending = (entry: RefEntry, previous: RefEntry?)
     private static let rounds = 4
     private static let pieceBytes = 1 << 20
+    /// Bytes of the requests that one commit carries.
+    private static let commitBytes = 4 << 20
 
     private let source: any ImportSource
     private let target: any StoreConnection
@@ -71,6 +74,7 @@ private final class ImportRun {
     private(set) var push = Identifier.random()
     private var summary = ImportSummary()
     private var pending: [Pending] = []
+    private var movesSeveralRefs = false
     /// What the store said that it lacks.
     private var forced: Set<Digest> = []
 
@@ -85,6 +89,7 @@ private final class ImportRun {
     }
 
     func run(force: Bool, _ onRef: (ImportedRef) -> Void) throws -> ImportSummary {
+        movesSeveralRefs = try target.describe().movesSeveralRefs
         for round in 0..<ImportRun.rounds {
             let records = try ImportRecords(target, push, round, forced, counters, limits)
             try read(records) { manifest in
@@ -123,30 +128,48 @@ private final class ImportRun {
     /// Moves refs until the store says that it lacks something.
     private func commit(_ records: ImportRecords, _ onRef: (ImportedRef) -> Void) throws {
         var isFirst = true
-        while let (entry, previous) = pending.first {
+        while !pending.isEmpty {
             // What was uploaded belongs to the push of the first; with its commit it is the store's.
+            let request = next(isFirst ? push : .random())
+            let part = Array(pending.prefix(1 + request.others.count))
             let response = try target.commit(
-                request(entry, previous, isFirst ? push : .random()),
-                records: records.snapshot(entry.target.digest))
+                request, records: records.snapshots(part.map(\.entry.target.digest)))
             switch response.outcome {
             case .done, .unchanged: break
             case .missing:
                 forced = Set(response.missing)
                 return
             case .conflict:
+                let name = response.ref ?? request.ref
                 throw CASError(
-                    .aborted, "'\(entry.name)' was moved by somebody else meanwhile",
+                    .aborted, "'\(name)' was moved by somebody else meanwhile",
                     hint: "import it again", digest: response.previous)
             }
             if isFirst { push = .random() }
             isFirst = false
-            let done = ImportedRef(
-                entry: entry, previous: previous?.target.digest,
-                isMoved: response.outcome == .done)
-            summary.refs.append(done)
-            onRef(done)
-            pending.removeFirst()
+            for (item, response) in zip(part, [response] + response.others) {
+                let done = ImportedRef(
+                    entry: item.entry, previous: item.previous?.target.digest,
+                    isMoved: response.outcome == .done)
+                summary.refs.append(done)
+                onRef(done)
+            }
+            pending.removeFirst(part.count)
         }
+    }
+
+    /// The request for the refs that come next, as many as one commit takes.
+    private func next(_ push: Identifier) -> PushRequest {
+        var request = request(pending[0].entry, pending[0].previous, push)
+        guard movesSeveralRefs else { return request }
+        var bytes = 0
+        for (entry, previous) in pending.dropFirst().prefix(limits.refsPerCommit - 1) {
+            let other = self.request(entry, previous, .random())
+            bytes += other.encode().count
+            guard bytes < ImportRun.commitBytes else { break }
+            request.others.append(other)
+        }
+        return request
     }
 
     /// What the store has under these names; throws where that is something else and may not be replaced.

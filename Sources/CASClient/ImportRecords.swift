@@ -63,10 +63,10 @@ final class ImportRecords {
         try flush()
     }
 
-    /// The record of a snapshot, to go along with the commit that names it; nothing if none came.
-    func snapshot(_ digest: Digest) -> ReusableBuffer {
+    /// The records of snapshots, to go along with the commit that names them, as far as some came.
+    func snapshots(_ digests: [Digest]) -> ReusableBuffer {
         let buffer = ReusableBuffer(capacity: 512)
-        buffer.append(snapshots[digest] ?? [])
+        for digest in Set(digests).sorted() { buffer.append(snapshots[digest] ?? []) }
         return buffer
     }
 

@@ -80,6 +80,13 @@ package final class LocalStore: StoreConnection {
         try stream(try repository.blobRecords(digests, domain: domain), sink)
     }
 
+    package func readChunkLists(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try stream(
+            try repository.blobRecords(digests, listsOnly: true, domain: domain), sink)
+    }
+
     private func stream(
         _ source: any RecordSource, _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {

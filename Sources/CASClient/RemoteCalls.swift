@@ -103,6 +103,15 @@ extension RemoteStore {
             type: WireProtocol.messageMediaType, failsEarly: true, sink)
     }
 
+    package func readChunkLists(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try stream(
+            .POST, "/v1/blobs?lists=1",
+            body: ByteBuffer(bytes: DigestList(digests: digests).encode()),
+            type: WireProtocol.messageMediaType, failsEarly: true, sink)
+    }
+
     package func ref(_ name: RefName) throws -> RefEntry? {
         guard
             let answer = try send(

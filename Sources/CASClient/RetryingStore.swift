@@ -140,6 +140,11 @@ package final class RetryingStore: StoreConnection {
     ) throws {
         try base.readBlobs(digests, sink)
     }
+    package func readChunkLists(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try base.readChunkLists(digests, sink)
+    }
 
     package func ref(_ name: RefName) throws -> RefEntry? { try retry { try base.ref(name) } }
     // Not repeated: who follows a ref wants to hear that the store is away.

@@ -35,6 +35,10 @@ package protocol StoreConnection: Sendable {
     ) throws
     /// Streams these blobs.
     func readBlobs(_ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void) throws
+    /// The same, with chunk lists alone where there are some; for a store that `givesChunkLists`.
+    func readChunkLists(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws
 
     /// What a ref names; nil if there is no such ref.
     func ref(_ name: RefName) throws -> RefEntry?

@@ -64,7 +64,7 @@ package enum Transfer {
         }
         let push = Identifier.random()
         do {
-            let run = TreeTransfer(source, target, push, options, counters)
+            let run = try TreeTransfer(source, target, push, options, counters)
             try move(run, snapshot, target, options, &summary)
             return summary
         } catch let error as CASError where !error.code.isTransient {

@@ -30,6 +30,7 @@ final class TreeTransfer {
     private let counters: ProgressCounters
     private let limits: Limits
     private let uploaders: [RecordUploader]
+    private let listedAbove: UInt64?
     private var files: [(digest: Digest, size: UInt64)] = []
     private var sent: Set<Digest> = []
     private var misses = WarmCounts()
@@ -40,7 +41,12 @@ final class TreeTransfer {
     init(
         _ source: any StoreConnection, _ target: any StoreConnection, _ push: Identifier,
         _ options: TransferOptions, _ counters: ProgressCounters
-    ) {
+    ) throws {
+        let description = try source.describe()
+        listedAbove =
+            description.givesChunkLists
+            // Smaller ones are their own only chunk.
+            ? 4 * min(description.chunkerAverageBytes, UInt64(UInt32.max)) : nil
         self.source = source
         self.target = target
         self.push = push
@@ -201,12 +207,12 @@ final class TreeTransfer {
         }
         var missing = try target.lacking(order.map(\.digest), push: push, limits: limits)
         missing.formUnion(seen.intersection(forced))
-        var batches: [[Digest]] = [[]]
+        var batches: [[(digest: Digest, size: UInt64)]] = [[]]
         var bytes: UInt64 = 0
         for file in order where missing.contains(file.digest) {
             if sent.insert(file.digest).inserted { misses.add(file.size) }
             bytes += file.size
-            batches[batches.count - 1].append(file.digest)
+            batches[batches.count - 1].append(file)
             guard
                 bytes >= TreeTransfer.batchBytes
                     || batches[batches.count - 1].count >= TreeTransfer.batchFiles
@@ -223,11 +229,14 @@ final class TreeTransfer {
         try send(batches, forced)
     }
 
-    private func send(_ batches: [[Digest]], _ forced: Set<Digest>) throws {
+    private func send(
+        _ batches: [[(digest: Digest, size: UInt64)]], _ forced: Set<Digest>
+    ) throws {
         guard !batches.isEmpty else { return }
         let next = Mutex(0)
         let (source, target, push) = (source, target, push)
         let (counters, limits, uploaders) = (counters, limits, uploaders)
+        let listedAbove = listedAbove
         try WorkerGroup.run(
             count: min(uploaders.count - 1, batches.count), name: "transfer"
         ) { worker in
@@ -240,7 +249,8 @@ final class TreeTransfer {
                     guard index < batches.count else { return }
                     try FileTransfer(
                         source: source, target: target, push: push,
-                        uploader: uploaders[worker + 1], counters: counters, limits: limits
+                        uploader: uploaders[worker + 1], counters: counters, limits: limits,
+                        listedAbove: listedAbove
                     ).send(batches[index], forced)
                 }
             } catch {

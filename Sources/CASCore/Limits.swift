@@ -50,6 +50,8 @@ package struct Limits: Sendable {
     package var removedPerTransaction = 4_000
     /// Rows of the catalog that are looked at in one view at most, where many have to be.
     package var lookedAtPerStep = 50_000
+    /// Refs that one commit moves at most; each may be looked up among all refs of a quota.
+    package var refsPerCommit = 256
     /// Upload streams of one push at most.
     package var streamsPerPush = 64
     /// Pushes in progress at once at most.

@@ -159,7 +159,8 @@ extension Door {
                 "blobs", context,
                 try await blocking {
                     let list = try Door.decode(DigestList.self, body)
-                    return try repository.blobRecords(list.digests, domain: domain)
+                    return try repository.blobRecords(
+                        list.digests, listsOnly: query["lists"] == "1", domain: domain)
                 })
         case .moveRef(let name):
             let entry = try await blocking {
@@ -205,12 +206,16 @@ extension Door {
                 throw CASError(
                     .invalidArgument, "the body of the commit is not about what its address says")
             }
-            try rights.require(.write, request.ref)
+            for ref in request.all.map(\.ref) { try rights.require(.write, ref) }
             request.provenance.subject = rights.subject
+            for index in request.others.indices {
+                request.others[index].provenance.subject = rights.subject
+            }
             let response = try blamingRecords(records) {
                 try repository.commit(request, records: records, trusted: false, domain: domain)
             }
-            if response.outcome == .done { waiters.moved(request.ref) }
+            for (request, response) in zip(request.all, [response] + response.others)
+            where response.outcome == .done { waiters.moved(request.ref) }
             return response
         }
         return Door.message(response, status: response.outcome == .conflict ? .conflict : .ok)

@@ -18,6 +18,8 @@ extension Repository {
             requestBytes: UInt64(limits.requestBytes), unaskedBytes: UInt64(limits.unaskedBytes),
             now: clock.now(), scopes: scopes)
         description.hasQuotas = try ruleSet(domain: .standard).hasQuotas
+        description.movesSeveralRefs = true
+        description.givesChunkLists = true
         return description
     }
 

@@ -2,8 +2,6 @@ import CASCatalog
 package import CASCore
 import CASFileSystem
 import CASPack
-import CASTree
-import CASWire
 import Synchronization
 
 /// A stream of records in pieces; the last record is an `end`, or a `failure` that says why not.
@@ -23,52 +21,6 @@ extension RecordSource {
     /// The same with about 1 MiB.
     package func next(into buffer: ReusableBuffer) throws -> Bool {
         try next(into: buffer, about: 1 << 20)
-    }
-}
-
-/// The records of a stream in their order, shared with the plan that they are of.
-struct RecordSequence: Sendable {
-    typealias Item = (digest: Digest, location: BlobLocation)
-
-    /// A place in it: a unit, and how many of its records are behind.
-    struct Position: Equatable, Sendable {
-        fileprivate var unit: Int
-        fileprivate var record = 0
-    }
-    private let messages: [Item]
-    private let units: ArraySlice<FetchPlan.Unit>
-    private let chunks: [Item]
-
-    /// Messages of trees.
-    init(messages: [Item]) {
-        self.messages = messages
-        units = []
-        chunks = []
-    }
-
-    /// Some of the units of a plan whose chunks these are.
-    init(units: ArraySlice<FetchPlan.Unit>, chunks: [Item]) {
-        messages = []
-        self.units = units
-        self.chunks = chunks
-    }
-
-    var start: Position { Position(unit: units.startIndex) }
-
-    /// The record at a place, which moves behind it; nil at the end.
-    func next(_ position: inout Position) -> Item? {
-        if units.isEmpty {
-            guard position.unit < messages.count else { return nil }
-            defer { position.unit += 1 }
-            return messages[position.unit]
-        }
-        guard position.unit < units.endIndex else { return nil }
-        let unit = units[position.unit]
-        let record = position.record
-        position.record += 1
-        if record == unit.chunks.count { position = Position(unit: position.unit + 1) }
-        return record == 0
-            ? (unit.digest, unit.first) : chunks[unit.chunks.lowerBound + record - 1]
     }
 }
 
@@ -321,51 +273,5 @@ extension PackRecordSource {
         var failure = PlanBuilder.incomplete(item.digest)
         failure.cause = CASError(.dataLoss, "a pack of the store is cut short")
         return failure
-    }
-}
-
-extension Repository {
-    /// The snapshot and the messages that a plan's reader lacks, parents first.
-    package func treeRecords(plan name: String, domain: Domain) throws -> any RecordSource {
-        let plan = try plan(named: name, domain: domain)
-        let prefix = ReusableBuffer(capacity: 512)
-        let message = plan.snapshot.encode()
-        RecordCoding.append(
-            kind: .snapshot, digest: Digest.of(message), payload: message, to: prefix)
-        return PackRecordSource(
-            self, prefix: Array(prefix.bytes), records: RecordSequence(messages: plan.metadata),
-            domain: domain)
-    }
-
-    /// One share of a plan's files, in the order of packs: a chunk, or a chunk list and its chunks.
-    package func dataRecords(
-        plan name: String, share: Int, of count: Int, domain: Domain
-    ) throws -> any RecordSource {
-        guard count > 0, count <= limits.streamsPerPush, share >= 0, share < count else {
-            throw CASError(.invalidArgument, "there is no share \(share) of \(count)")
-        }
-        let plan = try plan(named: name, domain: domain)
-        return PackRecordSource(
-            self,
-            records: RecordSequence(units: plan.share(share, of: count), chunks: plan.chunks),
-            domain: domain)
-    }
-
-    /// These blobs, each as a chunk, or as a chunk list and its chunks; throws `notFound`.
-    package func blobRecords(_ digests: [Digest], domain: Domain) throws -> any RecordSource {
-        guard digests.count <= limits.digestsPerRequest else {
-            throw CASError(
-                .resourceExhausted, "\(digests.count) digests in one request are too many")
-        }
-        let distinct = Array(Set(digests)).filter { $0 != .empty }
-        let found = try catalog.read {
-            try PlanBuilder.units(distinct, reader: $0, domain: domain)
-        }
-        return PackRecordSource(
-            self,
-            records: RecordSequence(
-                units: FetchPlan.inPackOrder(found.units, found.chunks)[...],
-                chunks: found.chunks),
-            domain: domain)
     }
 }

@@ -95,6 +95,10 @@ package struct PushRequest: WireMessage {
     ///
     /// Fetches renew it. Stronger than `expires`.
     package var lifetime: UInt64
+    /// Moves of other refs that happen with this one, all of them or none; they have none of their own.
+    ///
+    /// Only for a store that says that it `movesSeveralRefs`: others do not see them.
+    package var others: [PushRequest] = []
 
     /// A request from its parts.
     package init(
@@ -122,6 +126,7 @@ package struct PushRequest: WireMessage {
         output.append(field: 6, message: provenance)
         output.append(field: 7, time: expires)
         output.append(field: 8, varint: lifetime)
+        for other in others { output.append(element: 9, bytes: other.encode()) }
         return output
     }
 
@@ -134,7 +139,8 @@ package struct PushRequest: WireMessage {
         var provenance = Provenance()
         var expires: Timestamp?
         var lifetime: UInt64 = 0
-        try readFields(bytes, upTo: 8) { number, type, reader in
+        var others: [PushRequest] = []
+        try readFields(bytes, upTo: 9) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): pushID = try reader.identifier()
             case (2, .lengthDelimited): ref = try reader.refName()
@@ -146,6 +152,10 @@ package struct PushRequest: WireMessage {
                 provenance = try Provenance(requested: try reader.bytes(), limits: limits)
             case (7, .lengthDelimited): expires = try reader.timestamp()
             case (8, .varint): lifetime = try reader.varint()
+            case (9, .lengthDelimited):
+                guard others.count < limits.refsPerCommit else { throw WireFailure.tooMany("refs") }
+                let other = try PushRequest(other: try reader.bytes(), limits: limits)
+                others.append(other)
             default: return false
             }
             return true
@@ -154,6 +164,14 @@ package struct PushRequest: WireMessage {
         self.init(
             pushID: pushID, ref: ref, snapshot: snapshot, base: base, precondition: precondition,
             provenance: provenance, expires: expires, lifetime: lifetime)
+        self.others = others
+    }
+
+    /// One that goes with another one, and has none that go with it.
+    private init(other bytes: UnsafeRawBufferPointer, limits: Limits) throws {
+        var limits = limits
+        limits.refsPerCommit = 0
+        self = try PushRequest(decoding: bytes, limits: limits)
     }
 }
 
@@ -184,6 +202,10 @@ package struct PushResponse: WireMessage {
     package var missing: [Digest]
     /// How many are missing in all.
     package var missingCount: UInt64
+    /// What became of the others that went with it, in their order; none where nothing moved.
+    package var others: [PushResponse] = []
+    /// The ref that a conflict is about, where there are several.
+    package var ref: RefName?
 
     /// A response from its parts.
     package init(
@@ -208,6 +230,8 @@ package struct PushResponse: WireMessage {
         output.append(field: 5, varint: sequence)
         output.append(field: 6, bytes: DigestList(digests: missing).packed)
         output.append(field: 7, varint: missingCount)
+        for other in others { output.append(element: 8, bytes: other.encode()) }
+        output.append(field: 9, text: ref?.description ?? "")
         return output
     }
 
@@ -216,7 +240,7 @@ package struct PushResponse: WireMessage {
         self.init(
             outcome: .missing, snapshot: .zero, tree: .zero, previous: nil, sequence: 0,
             missing: [], missingCount: 0)
-        try readFields(bytes, upTo: 7) { number, type, reader in
+        try readFields(bytes, upTo: 9) { number, type, reader in
             switch (number, type) {
             case (1, .varint): outcome = try reader.value(Outcome.self)
             case (2, .lengthDelimited): snapshot = try reader.digest()
@@ -227,6 +251,12 @@ package struct PushResponse: WireMessage {
                 missing = try DigestList.unpack(
                     try reader.bytes(), limit: limits.digestsPerRequest)
             case (7, .varint): missingCount = try reader.varint()
+            case (8, .lengthDelimited):
+                guard others.count < limits.refsPerCommit else { throw WireFailure.tooMany("refs") }
+                var limits = limits
+                limits.refsPerCommit = 0
+                others.append(try PushResponse(decoding: try reader.bytes(), limits: limits))
+            case (9, .lengthDelimited): ref = try reader.refName()
             default: return false
             }
             return true

@@ -37,6 +37,10 @@ package struct StoreDescription: WireMessage {
     package var anonymous = ""
     /// Whether some names have a quota, so that a push asks before it sends anything.
     package var hasQuotas = false
+    /// Whether a commit may move several refs, all or none.
+    package var movesSeveralRefs = false
+    /// Whether chunk lists can be had without the chunks.
+    package var givesChunkLists = false
 
     /// A description from its parts.
     package init(
@@ -76,6 +80,8 @@ package struct StoreDescription: WireMessage {
         output.append(field: 15, varint: clientBytes)
         output.append(field: 16, text: anonymous)
         output.append(field: 17, flag: hasQuotas)
+        output.append(field: 18, flag: movesSeveralRefs)
+        output.append(field: 19, flag: givesChunkLists)
         return output
     }
 
@@ -85,7 +91,7 @@ package struct StoreDescription: WireMessage {
             protocolVersion: 0, softwareVersion: "", incarnation: Identifier(high: 0, low: 0),
             chunkerAverageBytes: 0, chunkerSeed: 0, requestBytes: 0, unaskedBytes: 0,
             now: Timestamp(seconds: 0), scopes: [])
-        try readFields(bytes, upTo: 17) { number, type, reader in
+        try readFields(bytes, upTo: 19) { number, type, reader in
             switch (number, type) {
             case (1, .varint): protocolVersion = try reader.varint()
             case (2, .lengthDelimited): softwareVersion = try reader.string()
@@ -110,6 +116,8 @@ package struct StoreDescription: WireMessage {
             case (15, .varint): clientBytes = try reader.varint()
             case (16, .lengthDelimited): anonymous = try reader.string()
             case (17, .varint): hasQuotas = try reader.varint() != 0
+            case (18, .varint): movesSeveralRefs = try reader.varint() != 0
+            case (19, .varint): givesChunkLists = try reader.varint() != 0
             default: return false
             }
             return true

@@ -21,11 +21,15 @@ enum Interruption {
         case submission
         /// Work on a store, which a server goes on with.
         case maintenance
+        /// Nothing: a file gets its name once it is whole.
+        case export
     }
 
     private static let work = Atomic<UInt8>(Work.reading.rawValue)
     /// The bits of a pointer to the settings that the terminal gets back; zero for none.
     private static let terminal = Atomic<UInt>(0)
+    /// The bits of a pointer to the path of a file that goes with the process; zero for none.
+    private static let unfinished = Atomic<UInt>(0)
 
     /// Ends the process on SIGINT, SIGTERM and SIGHUP with 128 plus the signal's number.
     static func install() {
@@ -37,8 +41,11 @@ enum Interruption {
         }
     }
 
-    /// The handler: only calls that are safe in one, tcsetattr, write and _exit.
+    /// The handler: only calls that are safe in one, unlink, tcsetattr, write and _exit.
     private static func end(_ number: Int32) {
+        if let path = UnsafePointer<CChar>(bitPattern: unfinished.load(ordering: .acquiring)) {
+            unlink(path)
+        }
         if let shown = UnsafePointer<termios>(bitPattern: terminal.load(ordering: .relaxed)) {
             tcsetattr(STDIN_FILENO, TCSANOW, shown)
         }
@@ -58,6 +65,7 @@ enum Interruption {
             "\ninterrupted: the job may be there; kubectl get shows it, and cas runs lists its run\n"
         case Work.maintenance.rawValue:
             "\ninterrupted: what was done stays; a server goes on by itself\n"
+        case Work.export.rawValue: "\ninterrupted: no file was written\n"
         case Work.run.rawValue:
             "\ninterrupted: the job goes on; kubectl delete ends it\n"
         default: "\ninterrupted\n"
@@ -66,6 +74,15 @@ enum Interruption {
 
     /// Says what an interruption means from here on.
     static func leaves(_ kind: Work) { work.store(kind.rawValue, ordering: .relaxed) }
+
+    /// Runs `body`; an interruption meanwhile removes the file of that path.
+    static func removing<Result>(_ path: String, _ body: () throws -> Result) rethrows -> Result {
+        // Never freed: the handler may be about to use it on another thread.
+        let copy = strdup(path)
+        unfinished.store(UInt(bitPattern: copy), ordering: .releasing)
+        defer { unfinished.store(0, ordering: .releasing) }
+        return try body()
+    }
 
     /// Runs `body` while what is typed is not shown, and shows it again however `body` ends.
     static func hidingInput<Result>(_ body: () throws -> Result) rethrows -> Result {

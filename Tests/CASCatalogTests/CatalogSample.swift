@@ -8,7 +8,8 @@ import Testing
 /// One value of everything that a catalog can hold.
 ///
 /// catalog-1.sql holds a catalog of format 1 that `fill` made, catalog-2.sql one of format 2 that `fill` and
-/// `fillKeeping` made, catalog-3.sql one of format 3 with `fillImages`: change none of them.
+/// `fillKeeping` made, catalog-3.sql one of format 3 that `fillBounded` made before and after these two,
+/// catalog-4.sql one of format 4 with `fillImages` too: change none of them.
 enum CatalogSample {
     static let provenance = Provenance(
         author: "ada", host: "laptop", message: "hi", time: Sample.time)
@@ -125,7 +126,7 @@ enum CatalogSample {
         created: Sample.time)
     static let sha512 = [UInt8](repeating: 5, count: 64)
 
-    /// What format 3 added.
+    /// What format 4 added.
     static func fillImages(_ change: any CatalogTransaction) throws {
         try change.insert(link: link, used: 7, domain: .standard)
         try change.insert(alias: sha512, Sample.digest(1), domain: .standard)
@@ -176,5 +177,25 @@ enum CatalogSample {
         #expect(
             try reader.doomedPacks()
                 == [DoomedPack(identifier: Sample.identifier(3), isStored: false)])
+    }
+
+    /// What format 3 added, before everything else.
+    static func fillBounded(before change: any CatalogTransaction) throws {
+        try change.forgetCompleteness(domain: .standard)
+    }
+
+    /// What format 3 added.
+    static func fillBounded(_ change: any CatalogTransaction) throws {
+        try change.insert(purging: [Sample.digest(11), Sample.digest(12)], domain: .standard)
+        var lease = Sample.lease(2, expires: 2_000)
+        lease.began = 77
+        try change.insert(lease: lease)
+    }
+
+    static func checkBounded(_ reader: any CatalogReader) throws {
+        let purging = try reader.purging(after: nil, limit: 9, domain: .standard)
+        #expect(Set(purging) == [Sample.digest(11), Sample.digest(12)])
+        #expect(try reader.lease(Sample.identifier(2))?.began == 77)
+        #expect(try reader.lease(Sample.identifier(1))?.began == 0)
     }
 }

@@ -219,7 +219,7 @@ import Testing
     }
 
     /// The files were made by `makes the sample` and `sqlite3 FILE .dump`.
-    @Test(arguments: [1, 2, 3])
+    @Test(arguments: [1, 2, 3, 4])
     func `the committed sample of each format stays readable and writable`(_ format: Int) throws {
         let sample = URL(filePath: #filePath).deletingLastPathComponent().appending(
             path: "catalog-\(format).sql")
@@ -231,7 +231,8 @@ import Testing
         try catalog.read { reader in
             try CatalogSample.check(reader)
             if format >= 2 { try CatalogSample.checkKeeping(reader) }
-            if format >= 3 { try CatalogSample.checkImages(reader) }
+            if format >= 3 { try CatalogSample.checkBounded(reader) }
+            if format >= 4 { try CatalogSample.checkImages(reader) }
             guard format == 1 else { return }
             // Nobody knows when its snapshots were fetched: all of them count as fetched lately.
             let snapshots = try reader.snapshotKeys(after: nil, limit: 100, domain: .standard)
@@ -247,7 +248,9 @@ import Testing
                 _ = try change.removeTouches(before: .max, limit: 100, domain: .standard)
                 try CatalogSample.fillKeeping(change)
             }
+            if format < 3 { try CatalogSample.fillBounded(change) }
         }
+        try catalog.read { try CatalogSample.checkBounded($0) }
         #expect(try catalog.read { try $0.counts(domain: .standard).total.count } == 1)
         try catalog.read { try CatalogSample.checkKeeping($0) }
         try catalog.close()
@@ -259,8 +262,10 @@ import Testing
         let target = try #require(ProcessInfo.processInfo.environment["CAS_WRITE_GOLDEN"])
         let catalog = try SQLiteCatalog(path: target + "/catalog.sqlite", create: true)
         try catalog.write { change in
+            try CatalogSample.fillBounded(before: change)
             try CatalogSample.fill(change)
             try CatalogSample.fillKeeping(change)
+            try CatalogSample.fillBounded(change)
             try CatalogSample.fillImages(change)
         }
         try catalog.close()

@@ -8,6 +8,12 @@ final class DecoratedStore: StoreConnection {
     private let base: any StoreConnection
     private let blobReads = Atomic<Int>(0)
     private let uploads = Atomic<Int>(0)
+    private let commits = Atomic<Int>(0)
+    /// Runs after the next commit.
+    let afterCommit = Mutex<(@Sendable () throws -> Void)?>(nil)
+    private let readBytesCount = Atomic<Int>(0)
+    /// Changes what the store says of itself.
+    let onDescribe = Mutex<(@Sendable (inout StoreDescription) -> Void)?>(nil)
     /// Changes what `missing` answers.
     let onMissing = Mutex<(@Sendable ([Bool]) throws -> [Bool])?>(nil)
     /// Runs before a commit.
@@ -28,12 +34,22 @@ final class DecoratedStore: StoreConnection {
     /// How often single blobs were asked for.
     var blobReadCount: Int { blobReads.load(ordering: .relaxed) }
 
+    /// How often something was committed.
+    var commitCount: Int { commits.load(ordering: .relaxed) }
+
+    /// Bytes of blobs and chunk lists that were read.
+    var readBytes: Int { readBytesCount.load(ordering: .relaxed) }
+
     /// How many bodies were uploaded.
     var uploadCount: Int { uploads.load(ordering: .relaxed) }
 
     var location: String { base.location }
     var isLocal: Bool { base.isLocal }
-    func describe() throws -> StoreDescription { try base.describe() }
+    func describe() throws -> StoreDescription {
+        var description = try base.describe()
+        onDescribe.withLock { $0 }?(&description)
+        return description
+    }
     func missing(_ digests: [Digest], push: Identifier) throws -> [Bool] {
         let answer = try base.missing(digests, push: push)
         return try onMissing.withLock { try $0?(answer) } ?? answer
@@ -44,7 +60,10 @@ final class DecoratedStore: StoreConnection {
     }
     func commit(_ request: PushRequest, records: ReusableBuffer) throws -> PushResponse {
         try beforeCommit.withLock { $0.take() }?()
-        return try base.commit(request, records: records)
+        commits.add(1, ordering: .relaxed)
+        let response = try base.commit(request, records: records)
+        try afterCommit.withLock { $0.take() }?()
+        return response
     }
     func abandon(push: Identifier) throws { try base.abandon(push: push) }
     func plan(_ request: PlanRequest) throws -> PlanResponse {
@@ -66,7 +85,19 @@ final class DecoratedStore: StoreConnection {
         blobReads.add(1, ordering: .relaxed)
         try onRead.withLock { $0 }?()
         try onContent.withLock { $0 }?()
-        try base.readBlobs(digests, sink)
+        try base.readBlobs(digests) { bytes in
+            readBytesCount.add(bytes.count, ordering: .relaxed)
+            try sink(bytes)
+        }
+    }
+    func readChunkLists(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try onRead.withLock { $0 }?()
+        try base.readChunkLists(digests) { bytes in
+            readBytesCount.add(bytes.count, ordering: .relaxed)
+            try sink(bytes)
+        }
     }
     func ref(_ name: RefName) throws -> RefEntry? {
         try onRef.withLock { $0 }?()

@@ -74,6 +74,11 @@ final class HostileStore: StoreConnection {
     func readBlobs(_ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
         try send(changeData, sink) { try base.readBlobs(digests, $0) }
     }
+    func readChunkLists(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try send(changeData, sink) { try base.readChunkLists(digests, $0) }
+    }
 
     // MARK: - What it leaves as it is
 

@@ -3,6 +3,7 @@ import CASCore
 import CASFileSystem
 import CASPack
 import CASTestSupport
+import CASTree
 import CASWire
 import Foundation
 import Synchronization
@@ -114,6 +115,80 @@ import Testing
         _ = try world.fetch(from: target)
         _ = try world.fetch()
         #expect(try world.differences() == [])
+    }
+
+    @Test func `all refs move in one step, or none`() throws {
+        let world = try LocalWorld.withTwoRefs(largeBytes: Self.small)
+        let second = try world.second
+        let bytes = try world.export([world.ref, second])
+        let target = try world.makeOther()
+        // Somebody is quicker with the second one.
+        let other = try LocalWorld()
+        try other.write("other", "x")
+        let name = try RefName("team/mine")
+        _ = try other.push(to: target) { $0.ref = name }
+        let mine = try #require(try target.ref(name)).target.digest
+        let store = DecoratedStore(target)
+        store.beforeCommit.withLock {
+            $0 = {
+                _ = try target.setRef(second, RefUpdate(target: mine, provenance: Provenance()))
+            }
+        }
+        let taken = #expect(throws: CASError.self) { try world.importing(bytes, into: store) }
+        #expect(taken?.code == .aborted)
+        #expect(taken?.message.contains("'\(second)'") == true, "\(String(describing: taken))")
+        #expect(try target.ref(world.ref) == nil)
+        #expect(try target.ref(second)?.target.digest == mine)
+        // A quota with room for one of them.
+        let first = try #require(try world.store.ref(world.ref)?.totals?.bytes)
+        var rule = RetentionRule(pattern: "**")
+        rule.quota = first + 100
+        try target.removeRef(second, RefUpdate(target: .zero, provenance: Provenance()))
+        _ = try target.set(rule: rule)
+        let refused = #expect(throws: CASError.self) { try world.importing(bytes, into: target) }
+        #expect(refused?.code == .resourceExhausted)
+        #expect(try refs(target).map(\.name.description) == ["team/mine:latest"])
+        try target.remove(rule: rule)
+        let summary = try world.importing(bytes, into: target)
+        #expect(summary.refs.map(\.isMoved) == [true, true])
+        #expect(try target.ref(world.ref) != nil)
+        #expect(try target.ref(second)?.lifetime == 86_400)
+        #expect(try world.importing(bytes, into: target).refs.map(\.isMoved) == [false, false])
+    }
+
+    @Test func `a store that moves one ref at a time is gone on with`() throws {
+        let world = try LocalWorld.withTwoRefs(largeBytes: Self.small)
+        let bytes = try world.export([world.ref, try world.second])
+        let target = try world.makeOther()
+        let store = DecoratedStore(target)
+        store.onDescribe.withLock { $0 = { $0.movesSeveralRefs = false } }
+        store.afterCommit.withLock {
+            $0 = { throw CASError(.cancelled, "the process ended here") }
+        }
+        let error = #expect(throws: CASError.self) { try world.importing(bytes, into: store) }
+        #expect(error?.code == .cancelled)
+        #expect(try refs(target).map(\.name) == [world.ref])
+        let summary = try world.importing(bytes, into: store)
+        #expect(summary.refs.map(\.isMoved) == [false, true])
+        _ = try world.fetch(try world.second.description, from: target)
+        #expect(try world.differences(want: try world.second.description) == [])
+    }
+
+    @Test func `more refs than one commit takes come in several`() throws {
+        let world = try LocalWorld()
+        try world.write("file", "x")
+        let names = try (0..<7).map { try RefName("team/project:v\($0)") }
+        for name in names { _ = try world.push { $0.ref = name } }
+        let bytes = try world.export(names)
+        var limits = Limits.standard
+        limits.refsPerCommit = 3
+        let target = DecoratedStore(try world.makeOther())
+        let summary = try Import.run(
+            BytesSource(bytes), into: target, force: false, counters: ProgressCounters(),
+            limits: limits)
+        #expect(summary.refs.map(\.entry.name) == names)
+        #expect(target.commitCount == 3)
+        #expect(try refs(target).count == 7)
     }
 
     @Test func `what a store turns out to lack is sent from the file again`() throws {

@@ -46,6 +46,41 @@ import Testing
         #expect(try copy(world, to: target).sentBytes == 0)
     }
 
+    @Test func `of a changed large file only the chunks that lack are read`() throws {
+        let world = try LocalWorld()
+        let large = SeededGenerator.text(seed: 3, count: 12_000_000)
+        try world.write("data/large", large)
+        try world.write("data/new", SeededGenerator.text(seed: 4, count: 2_000_000))
+        _ = try world.push()
+        for knowsLists in [true, false] {
+            let target = try world.makeOther("other-\(knowsLists)")
+            let source = DecoratedStore(world.store)
+            source.onDescribe.withLock { $0 = { $0.givesChunkLists = knowsLists } }
+            _ = try copy(world, from: source, to: target)
+            #expect(source.readBytes > 7_000_000, "all of it: \(source.readBytes)")
+        }
+        try world.write("data/large", Array(large[..<6_000_000]) + [0] + large[6_000_000...])
+        try world.write("data/also", Array(large[1_000_000...]))
+        _ = try world.push()
+        for knowsLists in [true, false] {
+            let target = try LocalStore(
+                directory: "\(world.temporary.path)/other-\(knowsLists)", create: false,
+                isTrusted: false)
+            let source = DecoratedStore(world.store)
+            source.onDescribe.withLock { $0 = { $0.givesChunkLists = knowsLists } }
+            let summary = try copy(world, from: source, to: target)
+            #expect(summary.isMoved && summary.misses.files == 2)
+            #expect(summary.sentBytes < 2_500_000, "\(summary.sentBytes)")
+            if knowsLists {
+                #expect(source.readBytes < 2_500_000, "\(source.readBytes)")
+            } else {
+                #expect(source.readBytes > 9_000_000, "\(source.readBytes)")
+            }
+            _ = try world.fetch(from: target)
+            #expect(try world.differences() == [])
+        }
+    }
+
     @Test func `a target that lost a part behind a directory gets it`() throws {
         let world = try LocalWorld.withTwoRefs()
         let target = DecoratedStore(try world.makeOther())
@@ -87,6 +122,13 @@ import Testing
             { $0.map { $0.kind == .chunk ? .init(.chunk, $0.digest, [7]) : $0 } },
             { $0.filter { $0.kind != .chunkList } },
             { $0.filter { $0.kind == .end } },
+            // A list of another file's chunks.
+            { records in
+                let list = ChunkList(terms: [.chunk(Digest.of([7]), length: 1)]).encode()
+                return records.map {
+                    $0.kind == .chunkList ? .init(.chunkList, $0.digest, list) : $0
+                }
+            },
         ]
         for (number, lie) in lies.enumerated() {
             let target = try world.makeOther("other-\(number)")

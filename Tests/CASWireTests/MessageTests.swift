@@ -40,6 +40,24 @@ import Testing
         }
     }
 
+    @Test func `moves that go with another one have none of their own`() throws {
+        let request = try Samples.severalPushes()
+        #expect(try PushRequest(decoding: request.encode()) == request)
+        #expect(
+            try PushResponse(decoding: Samples.severalAnswers().encode())
+                == Samples.severalAnswers())
+        var nested = request
+        nested.others[0].others = [try Samples.push()]
+        #expect(throws: CASError.self) { try PushRequest(decoding: nested.encode()) }
+        var limits = Limits.standard
+        limits.refsPerCommit = 1
+        var many = request
+        many.others.append(request.others[0])
+        #expect(throws: CASError.self) {
+            try many.encode().withUnsafeBytes { try PushRequest(decoding: $0, limits: limits) }
+        }
+    }
+
     /// Bytes that a released program wrote have to be read by all later ones.
     @Test func `format 1 is what it was`() throws {
         let url = URL(filePath: #filePath).deletingLastPathComponent().appending(

@@ -176,6 +176,29 @@ enum Samples {
         report.scatter.restoredBytes = 4
         return report
     }()
+    static func severalPushes() throws -> PushRequest {
+        var request = try push()
+        var other = try push()
+        other.pushID = Identifier(high: 1, low: 2)
+        other.ref = try RefName("team/other:v2")
+        request.others = [other]
+        return request
+    }
+
+    static func severalAnswers() throws -> PushResponse {
+        var answer = response()
+        answer.others = [response()]
+        answer.ref = try ref()
+        return answer
+    }
+
+    static func describedAbilities() throws -> StoreDescription {
+        var description = try describedQuotas()
+        description.movesSeveralRefs = true
+        description.givesChunkLists = true
+        return description
+    }
+
     static let health = {
         var health = StoreHealth()
         health.collected = time
@@ -262,7 +285,10 @@ enum Samples {
                     "StoreEvent\(index + 6)", event.encode(),
                     { try StoreEvent(decoding: $0).encode() }
                 )
-            } + [item(healthyUsage)]
+            } + [
+                item(healthyUsage), item(try severalPushes()), item(try severalAnswers()),
+                item(try describedAbilities()),
+            ]
             // What came with images.
             + [item(link), item(image)]
             + imageEvents().enumerated().map { index, event in

@@ -1,6 +1,32 @@
 import CASFileSystem
+import CASTestSupport
 import Foundation
 import Testing
+
+/// A port of this machine that takes connections and never answers.
+private final class SilentServer {
+    private let descriptor: Int32
+    let address: String
+
+    init() throws {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        self.descriptor = descriptor
+        var name = sockaddr_in()
+        name.sin_family = sa_family_t(AF_INET)
+        name.sin_addr.s_addr = inet_addr("127.0.0.1")
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &name) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                bind(descriptor, pointer, length) == 0 && listen(descriptor, 8) == 0
+                    && getsockname(descriptor, pointer, &length) == 0
+            }
+        }
+        address = "http://127.0.0.1:\(UInt16(bigEndian: name.sin_port))"
+        try #require(isBound)
+    }
+
+    deinit { close(descriptor) }
+}
 
 /// `export`, `import` and `copy`.
 @Suite(.timeLimit(.minutes(3))) struct TransferCommandTests {
@@ -75,6 +101,32 @@ import Testing
         #expect(pipe.terminationStatus == 0)
         #expect(
             try fixture.run(["cat", "p", "model.py", "--store", "other"]).output == "answer = 42\n")
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM])
+    func `an export that is interrupted leaves no file`(_ number: Int32) throws {
+        let fixture = try CommandLineFixture()
+        try fixture.write("out/before.cas", "an older one")
+        // A server that takes connections and answers nothing.
+        let silent = try SilentServer()
+        let process = try ChildProcess(
+            try CommandLineFixture.executable(),
+            ["export", "p", "out/p.cas", "--server", silent.address],
+            environment: ["HOME": "\(fixture.root)/home", "PATH": "/usr/bin:/bin"],
+            directory: fixture.root, output: fixture.path("export.out"),
+            errors: fixture.path("export.err"))
+        func unfinished() throws -> [String] {
+            try DiskFileSystem().list(fixture.path("out")).filter { $0.hasSuffix(".new") }
+        }
+        while try unfinished().isEmpty, process.isRunning { Sleep.milliseconds(20) }
+        #expect(try unfinished().count == 1)
+        process.signal(number)
+        #expect(process.wait().status == 128 + number)
+        #expect(try DiskFileSystem().list(fixture.path("out")) == ["before.cas"])
+        if number == SIGINT {
+            let errors = try fixture.read("export.err")
+            #expect(errors.contains("interrupted: no file was written"), "\(errors)")
+        }
     }
 
     @Test func `copy from one store to another sends what is new`() throws {

@@ -17,19 +17,29 @@ extension Repository {
         }
     }
 
+    /// What the same commit makes another ref name.
+    typealias PlannedMove = (digest: Digest, bytes: UInt64)
+
     /// Throws where the quota of a ref's rule has no room for a snapshot of that size; one that is not
     /// known yet is taken for a new one.
     ///
     /// What makes the sum no larger than it was is never refused: a quota may be set below what is there.
     func requireRoom(
         for name: RefName, _ snapshot: Digest?, _ bytes: UInt64, _ rules: RuleSet,
-        _ reader: any CatalogReader, domain: Domain
+        _ reader: any CatalogReader, planned: [RefName: PlannedMove] = [:], domain: Domain
     ) throws {
         guard let rule = rules.rule(for: name.name), let limit = rule.refusedBeyond else { return }
         var sum = QuotaSum()
         var present: RefEntry?
         try forEachRef(rule.pattern, reader, domain) { entry in
-            if entry.name == name { present = entry } else { sum.add(entry) }
+            if entry.name == name {
+                present = entry
+            } else if planned[entry.name] == nil {
+                sum.add(entry)
+            }
+        }
+        for (other, move) in planned where rule.pattern.matches(other.name) {
+            sum.add(move.digest, move.bytes)
         }
         let used = sum.bytes
         let before = sum.total(with: present?.target.digest, present?.totals?.bytes ?? 0)

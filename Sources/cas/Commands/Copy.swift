@@ -44,7 +44,7 @@ struct CopyCommand: ParsableCommand {
         let settings = try Settings.load()
         try flags(from).withStore(host: from.host, isPatient: true, settings: settings) { source in
             try flags(to).withStore(
-                host: to.host, create: true, isPatient: true, settings: settings
+                host: to.host, create: true, isPatient: true, isForeign: true, settings: settings
             ) { target in
                 try copy(from, source, name, target)
             }

@@ -22,7 +22,7 @@ struct ExportCommand: ParsableCommand {
             """)
 
     @Argument(help: ArgumentHelp("Refs, and the file to write last.", valueName: "ref ... file"))
-    var words: [String]
+    var words: [String] = []
 
     @Flag(help: "Overwrite the file, and say so.")
     var force = false
@@ -136,6 +136,16 @@ final class ExportFile {
         guard let path else { return try body { Console.data(bytes: Array($0)) } }
         let disk = DiskFileSystem()
         let temporary = "\(path).\(Identifier.random()).new"
+        Interruption.leaves(.export)
+        return try Interruption.removing(temporary) {
+            try write(temporary, path, disk, body)
+        }
+    }
+
+    private func write<Result>(
+        _ temporary: String, _ path: String, _ disk: DiskFileSystem,
+        _ body: ((UnsafeRawBufferPointer) throws -> Void) throws -> Result
+    ) throws -> Result {
         let file = try disk.open(temporary, .create)
         defer { file.close() }
         do {

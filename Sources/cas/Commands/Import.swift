@@ -12,8 +12,9 @@ struct ImportCommand: ParsableCommand {
         abstract: "Bring the refs of a file of cas export into a store.",
         discussion: """
             Nothing in the file is believed: the store checks every record, and no ref moves before the \
-            whole file was read. A ref that names something else in the store is refused before anything \
-            is uploaded. - is standard input.
+            whole file was read. Then all refs move in one step, or none (more than 256 in several; run again, it \
+            goes on). A ref that names something else in the store is refused before anything is uploaded. \
+            - is standard input.
 
             EXAMPLES:
               cas import project.cas

@@ -94,8 +94,9 @@ struct WarmCommand: ParsableCommand {
     ) throws -> JSONText {
         let ref = try Arguments.refName(reference)
         let counters = ProgressCounters()
-        return try storeFlags.withStore(create: true, isPatient: true, settings: settings) {
-            target in
+        return try storeFlags.withStore(
+            create: true, isPatient: true, isForeign: true, settings: settings
+        ) { target in
             try source(reference, settings) { source in
                 let title = "warming \(target.choice.text) with \(text) from \(source.choice.text)"
                 let summary = try ProgressLine.show(.fetch, title, counters) {

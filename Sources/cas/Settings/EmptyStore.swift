@@ -48,6 +48,10 @@ struct EmptyStore: StoreConnection {
         _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws { throw absent }
 
+    func readChunkLists(
+        _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws { throw absent }
+
     func ref(_ name: RefName) throws -> RefEntry? { nil }
     func refs(prefix: String, after: String, limit: Int) throws -> RefPage { RefPage(entries: []) }
 

@@ -1,0 +1,240 @@
+import CASCatalog
+import CASCore
+import CASTree
+package import CASWire
+
+/// What a commit does with the refs that it names: all of what is asked for, or nothing.
+///
+/// Everything that can forbid a move is looked at before the first one is made: a transaction serves others
+/// too and can not be taken back.
+struct CommitDecision {
+    /// What is to be done about one ref.
+    private enum Step {
+        /// It names this content already; its end may be another one.
+        case keep(PushRequest, RefEntry, tree: Digest, expires: Timestamp?)
+        case move(PushRequest, RefEntry?, Snapshot, expires: Timestamp?)
+    }
+    private let repository: Repository
+    private let context: CommitContext
+    private let domain: Domain
+
+    init(_ repository: Repository, _ context: CommitContext, _ domain: Domain) {
+        self.repository = repository
+        self.context = context
+        self.domain = domain
+    }
+
+    private var transaction: any CatalogTransaction { context.transaction }
+
+    /// Throws `invalidArgument` for a request that contradicts itself.
+    static func check(_ request: PushRequest, _ limits: Limits) throws {
+        let requests = request.all
+        guard requests.count <= limits.refsPerCommit else {
+            throw CASError(
+                .resourceExhausted,
+                "a commit moves at most \(limits.refsPerCommit) refs, not \(requests.count)")
+        }
+        for request in requests { try RefLifetime.check(request.lifetime) }
+        guard Set(requests.map(\.ref)).count == requests.count,
+            Set(requests.map(\.pushID)).count == requests.count
+        else { throw CASError(.invalidArgument, "a commit names a ref twice") }
+    }
+
+    /// Moves the refs, or says why none of them moves.
+    func decide(_ request: PushRequest) throws -> PushResponse {
+        let requests = request.all
+        let known = try requests.map { try transaction.push($0.pushID, domain: domain) }
+        let present = try requests.map { try transaction.ref($0.ref, domain: domain) }
+        if known.contains(where: { $0 != nil }) {
+            // It was carried out, all of it; what did not have to move then left no answer.
+            return combined(
+                zip(requests, zip(known, present)).map { request, found in
+                    found.0 ?? .answer(request, .unchanged, found.1, tree: found.1?.tree)
+                })
+        }
+        for (request, present) in zip(requests, present)
+        where !request.precondition.holds(present) {
+            var response = PushResponse.answer(request, .conflict, present, tree: nil)
+            if requests.count > 1 { response.ref = request.ref }
+            return response
+        }
+        let (snapshots, missing) = try snapshots(of: requests)
+        guard missing.count == 0 else {
+            var response = PushResponse.answer(request, .missing, present[0], tree: nil)
+            response.missing = missing.digests
+            response.missingCount = missing.count
+            return response
+        }
+        let steps = try zip(zip(requests, present), snapshots).map {
+            try step($0.0, $0.1, $1)
+        }
+        try admit(steps)
+        return combined(try steps.map(carryOut))
+    }
+
+    private func combined(_ responses: [PushResponse]) -> PushResponse {
+        var response = responses[0]
+        response.others = Array(responses.dropFirst())
+        return response
+    }
+
+    /// The snapshots, and the first of what is not here of all of them.
+    private func snapshots(
+        of requests: [PushRequest]
+    ) throws -> (snapshots: [Snapshot], missing: (digests: [Digest], count: UInt64)) {
+        var snapshots: [Snapshot] = []
+        var digests: [Digest] = []
+        var count: UInt64 = 0
+        for request in requests {
+            var completeness = Completeness(context, domain: domain, limits: repository.limits)
+            let (snapshot, missing) = try completeness.check(request.snapshot)
+            if let snapshot, missing.count == 0 {
+                snapshots.append(snapshot)
+                continue
+            }
+            for case (let digest, .some(let reason)) in zip(
+                missing.digests, try transaction.purged(missing.digests, domain: domain))
+            {
+                throw Repository.wasPurged(digest, reason, isBrought: true)
+            }
+            let room = max(0, repository.limits.missingPerAnswer - digests.count)
+            digests += missing.digests.prefix(room)
+            count += missing.count
+        }
+        return (snapshots, (digests, count))
+    }
+
+    private func step(
+        _ request: PushRequest, _ present: RefEntry?, _ snapshot: Snapshot
+    ) throws -> Step {
+        let expires =
+            request.lifetime == 0
+            ? request.expires : RefLifetime.end(request.lifetime, from: repository.clock.now())
+        if let present, present.target.kind == .snapshot,
+            let old = try storedSnapshot(present.target.digest),
+            snapshot.isUnchanged(from: old),
+            try isWhole(present.target.digest, request.snapshot)
+        {
+            return .keep(request, present, tree: old.tree.digest, expires: expires)
+        }
+        return .move(request, present, snapshot, expires: expires)
+    }
+
+    /// Throws where a rule forbids one of the steps, given those before it.
+    private func admit(_ steps: [Step]) throws {
+        var rules: RuleSet?
+        func known() throws -> RuleSet {
+            let found = try rules ?? RuleSet(try transaction.rules(domain: domain))
+            rules = found
+            return found
+        }
+        var planned: [RefName: Repository.PlannedMove] = [:]
+        for step in steps {
+            switch step {
+            case .keep(let request, let present, _, let expires):
+                guard present.expires != expires || present.lifetime != request.lifetime else {
+                    continue
+                }
+                try Repository.requireLasting(request.ref, request.lifetime, try known())
+            case .move(let request, let present, let snapshot, _):
+                try Repository.requireMovable(present, try known())
+                try Repository.requireLasting(request.ref, request.lifetime, try known())
+                try repository.requireRoom(
+                    for: request.ref, request.snapshot, snapshot.totals.bytes, try known(),
+                    transaction, planned: planned, domain: domain)
+                planned[request.ref] = (request.snapshot, snapshot.totals.bytes)
+            }
+        }
+    }
+
+    private func carryOut(_ step: Step) throws -> PushResponse {
+        switch step {
+        case .keep(let request, let present, let tree, let expires):
+            if present.expires != expires || present.lifetime != request.lifetime {
+                _ = try Repository.setEnd(
+                    present, expires, request.lifetime, context, domain: domain)
+            }
+            return .answer(request, .unchanged, present, tree: tree)
+        case .move(let request, let present, let snapshot, let expires):
+            return try move(request, present, snapshot, expires)
+        }
+    }
+
+    private func move(
+        _ request: PushRequest, _ present: RefEntry?, _ snapshot: Snapshot, _ expires: Timestamp?
+    ) throws -> PushResponse {
+        let now = repository.clock.now()
+        let sequence = try transaction.nextSequence()
+        let move = HistoryEntry(
+            sequence: sequence, name: request.ref, previous: present?.target,
+            target: RefTarget(kind: .snapshot, digest: request.snapshot),
+            provenance: request.provenance, pushID: request.pushID, recorded: now)
+        let entry = RefEntry(
+            name: request.ref, target: RefTarget(kind: .snapshot, digest: request.snapshot),
+            tree: snapshot.tree.digest, totals: snapshot.totals, sequence: sequence,
+            moved: now, provenance: request.provenance,
+            expires: expires, lifetime: request.lifetime)
+        try transaction.move(move, entry, domain: domain)
+        context.record(.refMoved(move, entry, domain))
+        var response = PushResponse.answer(request, .done, present, tree: snapshot.tree.digest)
+        response.sequence = sequence
+        try transaction.insert(push: request.pushID, response, domain: domain)
+        return response
+    }
+
+    /// Whether what a ref names is here whole, as far as it is not what was just found to be.
+    ///
+    /// Attributes that only it has may be lost: then the ref has to move for somebody to fetch it again.
+    private func isWhole(_ present: Digest, _ pushed: Digest) throws -> Bool {
+        if present == pushed { return true }
+        var completeness = Completeness(context, domain: domain, limits: repository.limits)
+        do {
+            return try completeness.check(present).missing.count == 0
+        } catch let error as CASError where error.code == .dataLoss {
+            return false
+        }
+    }
+
+    private func storedSnapshot(_ digest: Digest) throws -> Snapshot? {
+        guard let location = try transaction.location(of: digest, domain: domain) else {
+            return nil
+        }
+        do {
+            return try Snapshot(decoding: try context.records.payload(digest, location))
+        } catch let error as CASError where error.code == .dataLoss {
+            // What the ref named is damaged: it is not unchanged, and the push must be able to heal it.
+            return nil
+        }
+    }
+}
+
+extension PushRequest {
+    /// It, and those that go with it.
+    package var all: [PushRequest] { [self] + others }
+}
+
+extension PushResponse {
+    /// The answer to a push of which nothing is missing.
+    static func answer(
+        _ request: PushRequest, _ outcome: Outcome, _ present: RefEntry?, tree: Digest?
+    ) -> PushResponse {
+        let isUnchanged = outcome == .unchanged
+        return PushResponse(
+            outcome: outcome,
+            snapshot: isUnchanged ? present?.target.digest ?? request.snapshot : request.snapshot,
+            tree: tree ?? .zero, previous: present?.target.digest,
+            sequence: isUnchanged ? present?.sequence ?? 0 : 0, missing: [], missingCount: 0)
+    }
+}
+
+extension Precondition {
+    /// Whether a ref is where somebody expects it to be; a digest may be that of its tree too.
+    func holds(_ present: RefEntry?) -> Bool {
+        switch self {
+        case .any: true
+        case .absent: present == nil
+        case .digest(let digest):
+            present.map { $0.target.digest == digest || $0.tree == digest } ?? false
+        }
+    }
+}
