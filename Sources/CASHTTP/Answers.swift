@@ -165,6 +165,7 @@ extension Door {
             let entry = try await blocking {
                 var update = try Door.decode(RefUpdate.self, body)
                 update.provenance.subject = rights.subject
+                try rights.requireBase(of: update.imageOptions)
                 return try repository.setRef(name, update, domain: domain)
             }
             waiters.moved(name)
@@ -206,6 +207,7 @@ extension Door {
                     .invalidArgument, "the body of the commit is not about what its address says")
             }
             try rights.require(.write, request.ref)
+            try rights.requireBase(of: request.imageOptions)
             request.provenance.subject = rights.subject
             let response = try blamingRecords(records) {
                 try repository.commit(request, records: records, trusted: false, domain: domain)

@@ -61,6 +61,15 @@ extension Repository {
         _ request: PushRequest, records: UnsafeRawBufferPointer, trusted: Bool, domain: Domain
     ) throws -> PushResponse {
         try RefLifetime.check(request.lifetime)
+        var request = request
+        request.imageOptions = try request.imageOptions.map { try SnapshotImageOptions($0).text }
+        return try commit(checked: request, records: records, trusted: trusted, domain: domain)
+    }
+
+    private func commit(
+        checked request: PushRequest, records: UnsafeRawBufferPointer, trusted: Bool,
+        domain: Domain
+    ) throws -> PushResponse {
         if records.count == 0, let answer = try quickAnswer(request, domain) {
             counters.add(commits: 1)
             return answer
@@ -93,6 +102,7 @@ extension Repository {
                 try reader.completeSnapshot(request.snapshot, domain: domain),
                 let entry = try reader.ref(request.ref, domain: domain), entry.expires == nil,
                 request.precondition.holds(entry),
+                request.imageOptions ?? entry.imageOptions == entry.imageOptions,
                 entry.target == RefTarget(kind: .snapshot, digest: request.snapshot)
             else { return nil }
             return answer(request, .unchanged, entry, tree: entry.tree)
@@ -129,12 +139,16 @@ extension Repository {
             snapshot.isUnchanged(from: old),
             try isWhole(present.target.digest, request.snapshot, context, domain)
         {
-            if present.expires != expires || present.lifetime != request.lifetime {
+            let options = request.imageOptions
+            if present.expires != expires || present.lifetime != request.lifetime
+                || options ?? present.imageOptions != present.imageOptions
+            {
                 try Repository.requireLasting(
                     request.ref, request.lifetime,
                     try RuleSet(try transaction.rules(domain: domain)))
                 _ = try Repository.setEnd(
-                    present, expires, request.lifetime, context, domain: domain)
+                    present, expires, request.lifetime, imageOptions: options, context,
+                    domain: domain)
             }
             return answer(request, .unchanged, present, tree: old.tree.digest)
         }
@@ -154,7 +168,8 @@ extension Repository {
             name: request.ref, target: RefTarget(kind: .snapshot, digest: request.snapshot),
             tree: snapshot.tree.digest, totals: snapshot.totals, sequence: sequence,
             moved: now, provenance: request.provenance,
-            expires: expires, lifetime: request.lifetime)
+            expires: expires, lifetime: request.lifetime,
+            imageOptions: request.imageOptions ?? present?.imageOptions ?? "")
         try transaction.move(move, entry, domain: domain)
         context.record(.refMoved(move, entry, domain))
         var response = answer(request, .done, present, tree: snapshot.tree.digest)

@@ -95,12 +95,14 @@ package struct PushRequest: WireMessage {
     ///
     /// Fetches renew it. Stronger than `expires`.
     package var lifetime: UInt64
+    /// What the image is to be like that the snapshot is; nil for what the ref says now.
+    package var imageOptions: String?
 
     /// A request from its parts.
     package init(
         pushID: Identifier, ref: RefName, snapshot: Digest, base: Digest? = nil,
         precondition: Precondition = .any, provenance: Provenance = Provenance(),
-        expires: Timestamp? = nil, lifetime: UInt64 = 0
+        expires: Timestamp? = nil, lifetime: UInt64 = 0, imageOptions: String? = nil
     ) {
         self.pushID = pushID
         self.ref = ref
@@ -110,6 +112,7 @@ package struct PushRequest: WireMessage {
         self.provenance = provenance
         self.expires = expires
         self.lifetime = lifetime
+        self.imageOptions = imageOptions
     }
 
     package func encode() -> [UInt8] {
@@ -122,6 +125,7 @@ package struct PushRequest: WireMessage {
         output.append(field: 6, message: provenance)
         output.append(field: 7, time: expires)
         output.append(field: 8, varint: lifetime)
+        if let imageOptions { output.append(element: 9, bytes: Array(imageOptions.utf8)) }
         return output
     }
 
@@ -134,7 +138,8 @@ package struct PushRequest: WireMessage {
         var provenance = Provenance()
         var expires: Timestamp?
         var lifetime: UInt64 = 0
-        try readFields(bytes, upTo: 8) { number, type, reader in
+        var imageOptions: String?
+        try readFields(bytes, upTo: 9) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): pushID = try reader.identifier()
             case (2, .lengthDelimited): ref = try reader.refName()
@@ -146,6 +151,7 @@ package struct PushRequest: WireMessage {
                 provenance = try Provenance(requested: try reader.bytes(), limits: limits)
             case (7, .lengthDelimited): expires = try reader.timestamp()
             case (8, .varint): lifetime = try reader.varint()
+            case (9, .lengthDelimited): imageOptions = try reader.string()
             default: return false
             }
             return true
@@ -153,7 +159,8 @@ package struct PushRequest: WireMessage {
         guard let pushID, let ref, let snapshot else { throw WireFailure.lacks("a push") }
         self.init(
             pushID: pushID, ref: ref, snapshot: snapshot, base: base, precondition: precondition,
-            provenance: provenance, expires: expires, lifetime: lifetime)
+            provenance: provenance, expires: expires, lifetime: lifetime,
+            imageOptions: imageOptions)
     }
 }
 
