@@ -39,7 +39,8 @@ package final class PurgeTask: MaintenanceTask {
 /// The state of a purge between two steps.
 struct PurgeRun {
     private enum Phase {
-        case search, begin, roots, mark, reach, purge, settle, packs, look, rewrite, remove, done
+        case search, begin, roots, mark, reach, purge, images, settle, packs, look, rewrite, remove,
+            done
     }
 
     private let repository: Repository
@@ -65,6 +66,8 @@ struct PurgeRun {
     private var gone: [Digest: UInt64] = [:]
     /// Everything that was ever removed for good: an earlier purge may have been interrupted.
     private var tombstones: Set<Digest> = []
+    /// Images of trees that have something of it.
+    private var images: PurgedImages?
     private var unseen: [PackEntry] = []
     private var packs: [PackEntry] = []
     private var rewriter: PackRewriter?
@@ -136,6 +139,7 @@ struct PurgeRun {
         case .mark: if try !kept.step(directories: pace.directories) { phase = resumed }
         case .reach: if try !reached.step(directories: pace.directories) { phase = .purge }
         case .purge: try purge()
+        case .images: try findImages()
         case .settle: try settle()
         case .packs: try findPacks()
         case .look: try lookAtPack()
@@ -181,7 +185,7 @@ struct PurgeRun {
             try $0.locations(after: cursor, limit: pace.rows, domain: domain)
         }
         guard let last = page.last else {
-            phase = .settle
+            phase = .images
             return
         }
         for (digest, location) in page where digest != .empty {
@@ -190,6 +194,14 @@ struct PurgeRun {
             }
         }
         cursor = last.digest
+    }
+
+    /// Finds images of trees that have it, one tree at a time.
+    private mutating func findImages() throws {
+        var search = try images ?? PurgedImages(repository, Set(gone.keys), domain: domain)
+        let isMore = try search.step()
+        images = search
+        if !isMore { phase = .settle }
     }
 
     /// Takes all of it in one transaction, in which nothing is kept that was not looked at.
@@ -212,12 +224,15 @@ struct PurgeRun {
             phase = .done
             return
         }
+        let manifests = (images?.manifests ?? []).subtracting(gone.keys)
         let outcome = try repository.record(
-            purge: gone.keys.sorted(), targets: targets, request, limit: pace.rows, domain: domain)
+            purge: gone.keys.sorted() + manifests.sorted(), targets: targets, request,
+            limit: pace.rows, domain: domain)
         guard outcome.found.isEmpty else {
             // What a push made reachable meanwhile is kept too.
             kept.add(reachable: outcome.found)
-            resumed = .settle
+            images = nil
+            resumed = .images
             phase = .mark
             return
         }
