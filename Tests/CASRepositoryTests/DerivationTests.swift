@@ -347,4 +347,72 @@ import Testing
             #expect(isSame)
         }
     }
+
+    @Test func `a base is below, stays, and gives what it says of how to run`() throws {
+        let store = try TestStore()
+        func put(_ name: String, _ bytes: [UInt8]) throws -> Digest {
+            let upload = try store.repository.beginUpload(name, domain: .standard)
+            let writer = try store.repository.append(name, upload, at: 0, domain: .standard)
+            try bytes.withUnsafeBytes { try writer.write($0) }
+            _ = try writer.checkpoint()
+            return try store.repository.finishUpload(
+                name, upload, expecting: .sha256(Digest.of(bytes)), domain: .standard)
+        }
+        var random = SeededGenerator(seed: 21)
+        let layer = random.bytes(20_000)
+        let diffID = Digest.of(layer)
+        let config = Array(
+            """
+            {"architecture":"arm64","config":{"Env":["A=b"]},"os":"linux",\
+            "rootfs":{"type":"layers","diff_ids":["\(diffID)"]}}
+            """.utf8)
+        let blobs = [try put("team/base", config), try put("team/base", layer)]
+        var manifest = NewManifest(
+            name: "team/base",
+            bytes: ImageManifest(
+                config: Descriptor(mediaType: MediaType.imageConfig, of: config),
+                layers: [Descriptor(mediaType: MediaType.dockerLayer, of: layer)]
+            ).encode(), mediaType: MediaType.imageManifest)
+        manifest.tags = ["v1"]
+        manifest.blobs = blobs
+        _ = try store.repository.putManifest(manifest, domain: .standard)
+        let tree = try SampleTree.random(22)
+        try store.repository.push(tree, to: "team/a")
+        let base = "base=team/base@\(Digest.of(manifest.bytes))"
+        func set(_ options: String) throws {
+            let name = try RefName("team/a")
+            let entry = try #require(try store.repository.ref(name, domain: .standard))
+            _ = try store.repository.setRef(
+                name, RefUpdate(target: entry.target.digest, imageOptions: options),
+                domain: .standard)
+        }
+        try set(base)
+        let image = try PulledImage(store.repository, "team/a")
+        #expect(image.layers.first == layer)
+        #expect(image.manifest.layers.first?.mediaType == MediaType.imageLayer)
+        let made = try JSON(decoding: image.config)
+        #expect(made["architecture"]?.text == "arm64")
+        #expect(made["config"]?["Env"]?.texts == ["A=b"])
+        #expect(try store.repository.link("team/a", diffID, domain: .standard)?.kind == .blob)
+        // Its tag goes; the ref's options and the image keep it.
+        try remove(store, "team/base:v1")
+        store.clock.advance(nanoseconds: 80 * Self.day)
+        try collect(store)
+        _ = try store.rebuild()
+        #expect(try PulledImage(store.repository, digest: image.digest).layers == image.layers)
+        try store.repository.push(try SampleTree.random(23), to: "team/a")
+        #expect(try PulledImage(store.repository, "team/a").layers.first == layer)
+        // With other options, and the images of before gone, nothing keeps it.
+        try set("prefix=/x")
+        try store.repository.push(try SampleTree.random(24), to: "team/a")
+        store.clock.advance(nanoseconds: 80 * Self.day)
+        try collect(store)
+        #expect(try store.repository.blobReader(diffID, domain: .standard) == nil)
+        try set(base)
+        let entry = try #require(
+            try store.repository.ref(try RefName("team/a"), domain: .standard))
+        #expect(
+            try code { _ = try store.repository.derivedManifest(entry, domain: .standard) }
+                == .failedPrecondition)
+    }
 }

@@ -14,6 +14,7 @@ struct PulledImage {
     let digest: Digest
     let manifest: ImageManifest
     let bytes: [UInt8]
+    let config: [UInt8]
     let layers: [[UInt8]]
 
     /// Pulls the image that a ref's snapshot is, and checks every digest and size on the way.
@@ -34,8 +35,9 @@ struct PulledImage {
             #expect(UInt64(bytes.count) == descriptor.size)
             return bytes
         }
-        let config = try JSON(decoding: blobs[0])
-        #expect(config["rootfs"]?["diff_ids"]?.texts == manifest.layers.map(\.digest.description))
+        config = blobs[0]
+        let document = try JSON(decoding: config)
+        #expect(document["rootfs"]?["diff_ids"]?.texts == manifest.layers.map(\.digest.description))
         layers = Array(blobs.dropFirst())
     }
 

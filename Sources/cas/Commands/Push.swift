@@ -169,8 +169,9 @@ struct ImageOptionFlag: ParsableArguments {
     @Option(
         name: .customLong("image-option"),
         help: ArgumentHelp(
-            "How an image of it is made: prefix=/opt/app, owner=1000:1000, platform=linux/arm64; "
-                + "can be repeated. Stays with the ref; prefix=/ alone gives the usual image.",
+            "How an image of it is made: prefix=/opt/app, owner=1000:1000, platform=linux/arm64, "
+                + "base=NAME@sha256:…; can be repeated. Stays with the ref; prefix=/ alone "
+                + "gives the usual image.",
             valueName: "name=value"))
     var options: [String] = []
 
