@@ -38,6 +38,7 @@ package struct DockerfileText: CustomStringConvertible, Sendable {
             lines.append("LABEL \(DockerfileText.quoted(key))=\(value)")
         }
         if !options.user.isEmpty { lines.append("USER \(options.user)") }
+        // What the base says of it is not known here.
         let start = options.workingDirectory.isEmpty ? workspaces.last?.directory : nil
         let directory = start ?? options.workingDirectory
         if !directory.isEmpty { lines.append("WORKDIR \(directory)") }

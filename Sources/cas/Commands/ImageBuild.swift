@@ -94,7 +94,8 @@ struct ImageBuildCommand: ParsableCommand {
         let repository = try access.repository(target)
         var build = ImageBuild(
             base: base, in: baseRepository, layers: layers,
-            options: try options(workspaces, store), compression: compression, target: repository,
+            options: try options(workspaces, on: base, store), compression: compression,
+            target: repository,
             tag: target.tag ?? RefName.defaultTag)
         build.isDryRun = dryRun
         let counters = ProgressCounters()
@@ -102,9 +103,7 @@ struct ImageBuildCommand: ParsableCommand {
             .image, "building \(target)", counters, isQuiet: dryRun
         ) { try build.run(counters) }
         try memory.save()
-        var named = target
-        named.host = target.host
-        return (report, named)
+        return (report, target)
     }
 
     private func resolveBase(
@@ -130,7 +129,7 @@ struct ImageBuildCommand: ParsableCommand {
     }
 
     private func options(
-        _ workspaces: [ImageFlags.Workspace], _ store: StoreAccess
+        _ workspaces: [ImageFlags.Workspace], on base: CASOCI.BaseImage?, _ store: StoreAccess
     ) throws -> ImageOptions {
         var options = try image.options()
         let origin = try WorkspaceOrigin(workspaces, store.connection)
@@ -138,14 +137,16 @@ struct ImageBuildCommand: ParsableCommand {
         if let revision = origin.revision, options.annotations[Annotation.revision] == nil {
             options.annotations[Annotation.revision] = revision
         }
-        // Where nothing is below, the program starts where its files are.
         if image.base == "scratch" {
             let platform = try registries.chosenPlatform()
             options.os = platform.os
             options.architecture = platform.architecture
             options.variant = platform.variant ?? ""
         }
-        if options.workingDirectory.isEmpty, let last = workspaces.last {
+        let inherited = base?.config.json["config"]?["WorkingDir"]?.text ?? ""
+        if options.workingDirectory.isEmpty, ["", "/"].contains(inherited),
+            let last = workspaces.last
+        {
             options.workingDirectory = last.directory
         }
         return options
