@@ -194,7 +194,7 @@ def crowd(places, rounds, consumers=32):
             walls[kind].append(time.monotonic() - begin)
             for consumer in range(consumers):
                 shutil.rmtree(f"{places.memory}/pulled{consumer}")
-    compare(f"{consumers} pulls of 64 MB at once", walls, "s", 1.0)
+    compare(f"{consumers} pulls of 64 MB at once", walls, "s")
 
 
 def head(places, requests=2000, readers=8):

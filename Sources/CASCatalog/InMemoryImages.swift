@@ -157,7 +157,7 @@ extension InMemoryTransaction: ImageTransaction {
 
     func derivedImages(naming digest: Digest, limit: Int, domain: Domain) throws -> [DerivedImage] {
         try domain.requireStandard()
-        return Array(sortedImages { $0.blobs.contains(digest) }.prefix(limit))
+        return Array(sortedImages { $0.names.contains(digest) }.prefix(limit))
     }
 
     func derivedImages(after: DerivedImage?, limit: Int, domain: Domain) throws -> [DerivedImage] {

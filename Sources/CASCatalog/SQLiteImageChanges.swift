@@ -67,7 +67,7 @@ extension SQLiteTransaction: ImageTransaction {
         try query.run()
         let parts = try SQLiteQuery(
             database, "INSERT OR IGNORE INTO derived_parts VALUES (?, ?, ?)")
-        for digest in image.blobs {
+        for digest in Set(image.names) {
             parts.bind(1, digest)
             parts.bind(2, image.tree)
             parts.bind(3, image.options)
@@ -81,7 +81,7 @@ extension SQLiteTransaction: ImageTransaction {
         }
         let parts = try SQLiteQuery(
             database, "DELETE FROM derived_parts WHERE digest = ? AND tree = ? AND options = ?")
-        for digest in image.blobs {
+        for digest in Set(image.names) {
             parts.bind(1, digest)
             parts.bind(2, tree)
             parts.bind(3, options)

@@ -203,6 +203,6 @@ private final class ImportRun {
             pushID: push, ref: entry.name, snapshot: entry.target.digest,
             precondition: previous.map { .digest($0.target.digest) } ?? .absent,
             provenance: provenance, expires: entry.lifetime == 0 ? entry.expires : nil,
-            lifetime: entry.lifetime)
+            lifetime: entry.lifetime, imageOptions: entry.imageOptions)
     }
 }

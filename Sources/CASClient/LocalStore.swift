@@ -7,7 +7,7 @@ package import CASWire
 package final class LocalStore: StoreConnection {
     /// Its directory.
     package let location: String
-    private let repository: Repository
+    package let repository: Repository
     private let domain = Domain.standard
     /// Whether this very process computed the digests of what it brings, from the bytes that it framed.
     private let isTrusted: Bool

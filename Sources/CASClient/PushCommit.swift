@@ -88,7 +88,7 @@ extension PushRun {
         let request = PushRequest(
             pushID: context.pushID, ref: options.ref, snapshot: tree.snapshotDigest, base: base,
             precondition: options.precondition, provenance: provenance,
-            lifetime: options.lifetime)
+            lifetime: options.lifetime, imageOptions: options.imageOptions)
         var lastMissing: [Digest] = []
         var fruitless = 0
         for _ in 0..<Push.roundLimit {

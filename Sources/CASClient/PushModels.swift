@@ -18,6 +18,8 @@ package struct PushOptions: Sendable {
     package var provenance = Provenance()
     /// Seconds after which the ref may go away, renewed by fetches; zero for never.
     package var lifetime: UInt64 = 0
+    /// What the image is to be like that the snapshot is; nil for what the ref says now.
+    package var imageOptions: String?
     /// New bytes beyond which the push stops.
     package var newBytesLimit: UInt64 = 2 << 30
     /// Whether to find out what would be sent and send nothing.

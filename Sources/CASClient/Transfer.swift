@@ -17,6 +17,8 @@ package struct TransferOptions: Sendable {
     package var expires: Timestamp?
     /// Seconds after which it may go away, renewed by fetches; zero for never.
     package var lifetime: UInt64 = 0
+    /// What the image is to be like that the snapshot is; nil for what the ref says now.
+    package var imageOptions: String?
     /// Connections to either side at once.
     package var workers = 4
     /// Limits on trees and requests.
@@ -54,7 +56,8 @@ package enum Transfer {
         try snapshot.totals.check(options.limits)
         var summary = WarmSummary(plan: plan)
         if let present = try target.ref(options.ref), present.target.digest == plan.snapshot,
-            present.lifetime == options.lifetime, options.expires == nil
+            present.lifetime == options.lifetime, options.expires == nil,
+            options.imageOptions ?? present.imageOptions == present.imageOptions
         {
             // A ref names only what is complete.
             summary.previous = plan.snapshot
@@ -81,7 +84,7 @@ package enum Transfer {
         let request = PushRequest(
             pushID: run.push, ref: options.ref, snapshot: summary.plan.snapshot, base: nil,
             precondition: .any, provenance: options.provenance, expires: options.expires,
-            lifetime: options.lifetime)
+            lifetime: options.lifetime, imageOptions: options.imageOptions)
         let records = ReusableBuffer(capacity: 512)
         RecordCoding.append(
             kind: .snapshot, digest: summary.plan.snapshot, payload: summary.plan.snapshotMessage,

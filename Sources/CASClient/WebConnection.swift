@@ -60,20 +60,34 @@ package struct WebRequest {
 package final class WebBodyWriter {
     private let writer: HTTPClient.Body.StreamWriter
     private let sent: BoundedQueue<Bool>
+    /// Completed with the last byte, on the loop that sent it: an answer may come at once, and the end of the
+    /// connection with it, and only a request that has ended by then has an answer.
+    private let end: EventLoopPromise<Void>
+    private var remaining: UInt64?
 
-    init(_ writer: HTTPClient.Body.StreamWriter, _ sent: BoundedQueue<Bool>) {
+    init(
+        _ writer: HTTPClient.Body.StreamWriter, _ sent: BoundedQueue<Bool>, length: UInt64?,
+        end: EventLoopPromise<Void>
+    ) {
         self.writer = writer
         self.sent = sent
+        self.end = end
+        remaining = length
     }
 
     /// Sends bytes; throws once the request has failed or was answered before its end.
     package func write(_ bytes: UnsafeRawBufferPointer) throws {
         guard bytes.count > 0 else { return }
         let sent = sent
+        let end = end
+        remaining = remaining.map { $0 - min($0, UInt64(bytes.count)) }
+        let isLast = remaining == 0
         writer.write(.byteBuffer(ByteBuffer(bytes: bytes))).whenComplete { result in
             switch result {
-            // The queue has failed already where it does not take it.
-            case .success: do { try sent.put(true) } catch {}
+            case .success:
+                if isLast { end.succeed() }
+                // The queue has failed already where it does not take it.
+                do { try sent.put(true) } catch {}
             case .failure(let error): sent.fail(error)
             }
         }
@@ -158,10 +172,13 @@ package final class WebConnection: Sendable {
         _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> WebHead {
         var upload: Upload?
-        if case .stream = request.body { upload = Upload(group.next()) }
+        let loop = group.next()
+        if case .stream(let length, _) = request.body { upload = Upload(loop, length) }
         defer { upload?.close() }
         let receiver = ResponseReceiver { [upload] in upload?.end($0) }
-        let task = client.execute(request: try prepare(request, upload), delegate: receiver)
+        let task = client.execute(
+            request: try prepare(request, upload), delegate: receiver,
+            eventLoop: upload == nil ? .indifferent : .delegateAndChannel(on: loop))
         do {
             if case .stream(_, let write) = request.body { try upload?.run(write) }
             var isTold = false
@@ -194,7 +211,7 @@ package final class WebConnection: Sendable {
             case .none: nil
             case .bytes(let bytes): .byteBuffer(ByteBuffer(bytes: bytes))
             case .buffer(let buffer): .byteBuffer(buffer)
-            case .stream(let length, _): upload?.body(length)
+            case .stream: upload?.body
             }
         return try HTTPClient.Request(
             url: origin.description + request.path, method: HTTPMethod(rawValue: request.method),
@@ -211,10 +228,15 @@ private final class Upload: Sendable {
     private let sent = BoundedQueue<Bool>(capacity: .max)
     private let promise: EventLoopPromise<Void>
 
-    init(_ loop: any EventLoop) { promise = loop.makePromise() }
+    private let length: UInt64?
+
+    init(_ loop: any EventLoop, _ length: UInt64?) {
+        promise = loop.makePromise()
+        self.length = length
+    }
 
     /// The body as the client takes it.
-    func body(_ length: UInt64?) -> HTTPClient.Body {
+    var body: HTTPClient.Body {
         .stream(contentLength: length.map { Int64(clamping: $0) }) { [started, promise] writer in
             do { try started.put(writer) } catch { promise.fail(error) }
             return promise.futureResult
@@ -225,7 +247,7 @@ private final class Upload: Sendable {
     func run(_ write: (WebBodyWriter) throws -> Void) throws {
         do {
             guard let writer = try started.take() else { return }
-            try write(WebBodyWriter(writer, sent))
+            try write(WebBodyWriter(writer, sent, length: length, end: promise))
             promise.succeed()
         } catch is Answered {
             promise.succeed()

@@ -166,6 +166,7 @@ extension Door {
             let entry = try await blocking {
                 var update = try Door.decode(RefUpdate.self, body)
                 update.provenance.subject = rights.subject
+                try rights.requireBase(of: update.imageOptions)
                 return try repository.setRef(name, update, domain: domain)
             }
             waiters.moved(name)
@@ -206,7 +207,10 @@ extension Door {
                 throw CASError(
                     .invalidArgument, "the body of the commit is not about what its address says")
             }
-            for ref in request.all.map(\.ref) { try rights.require(.write, ref) }
+            for request in request.all {
+                try rights.require(.write, request.ref)
+                try rights.requireBase(of: request.imageOptions)
+            }
             request.provenance.subject = rights.subject
             for index in request.others.indices {
                 request.others[index].provenance.subject = rights.subject

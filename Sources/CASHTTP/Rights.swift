@@ -1,4 +1,5 @@
 import CASCore
+import CASRepository
 import CASWire
 
 /// The rights of one request.
@@ -38,6 +39,14 @@ struct Rights: Sendable {
                 ? "there is no ref '\(name)', or this token may not read it"
                 : "this token may not \(verb.rawValue) '\(name.name)'",
             hint: "cas doctor shows what the token may do")
+    }
+
+    /// Throws unless the image may be read that image options put others on top of.
+    func requireBase(of imageOptions: String?) throws {
+        guard let base = try imageOptions.flatMap({ try SnapshotImageOptions($0).base }) else {
+            return
+        }
+        try require(.read, try RefName(name: base.name))
     }
 
     private func requireSomewhere(_ verb: TokenVerb) throws {

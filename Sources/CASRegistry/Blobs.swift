@@ -71,8 +71,12 @@ extension RegistryDoor {
     ) async throws -> Response {
         let isThere = try await shared.blocking { [self] in
             guard let known = try resolve(digest) else { return false }
-            return try repository.unlink(
+            let isEnded = try repository.unlink(
                 name, known, kind: .blob, provenance(caller), domain: domain)
+            guard try isEnded || !isDerived(name, known, .blob) else {
+                throw RegistryDoor.notDeletable(digest)
+            }
+            return isEnded
         }
         guard isThere else { throw Refusal.unknownBlob(digest) }
         return Response(status: .accepted)

@@ -21,6 +21,7 @@ extension RegistryDoor {
     func manifest(
         _ name: String, _ reference: ManifestReference, _ request: Request
     ) async throws -> Response {
+        try await prepare(name, reference)
         let found = try await shared.blocking { [self] in try find(name, reference) }
         guard let found else { throw Refusal.unknownManifest(reference.text) }
         let tag = "\"\(found.digest)\""
@@ -63,9 +64,12 @@ extension RegistryDoor {
             expires: expires)
     }
 
-    /// The manifest that a tag names; nil where it names something that is none.
+    /// The manifest that a tag names, or that of the image that its snapshot is.
     private func manifestDigest(_ entry: RefEntry) throws -> Digest? {
-        entry.target.kind == .manifest ? entry.target.digest : nil
+        switch entry.target.kind {
+        case .manifest: entry.target.digest
+        case .snapshot: try repository.derivedManifest(entry, domain: domain)
+        }
     }
 
     /// The digest to call a manifest by where the request named none: by SHA-512 what was pushed by that.
@@ -235,12 +239,21 @@ extension RegistryDoor {
                 return true
             case .digest(let digest):
                 guard let known = try resolve(digest) else { return false }
-                return try repository.unlink(
+                let isEnded = try repository.unlink(
                     name, known, kind: .manifest, provenance(caller), domain: domain)
+                guard try isEnded || !isDerived(name, known, .manifest) else {
+                    throw RegistryDoor.notDeletable(digest)
+                }
+                return isEnded
             }
         }
         guard isThere else { throw Refusal.unknownManifest(reference.text) }
         return Response(status: .accepted)
+    }
+
+    /// Whether a name has something because one of its snapshots stands for it.
+    func isDerived(_ name: String, _ digest: Digest, _ kind: OCILink.Kind) throws -> Bool {
+        try repository.link(name, digest, kind: kind, domain: domain) != nil
     }
 
     /// Who does something, for the history.

@@ -19,6 +19,7 @@ package struct RegistryDoor: HTTPResponder {
     let publicURL: String
     let clock: any WallClock
     let tokens: BearerTokens
+    let derived = DerivedManifests()
     let domain = Domain.standard
 
     var repository: Repository { shared.repository }

@@ -10,7 +10,7 @@ package import CASWire
 struct CommitDecision {
     /// What is to be done about one ref.
     private enum Step {
-        /// It names this content already; its end may be another one.
+        /// It names this content already; its end and its image options may be others.
         case keep(PushRequest, RefEntry, tree: Digest, expires: Timestamp?)
         case move(PushRequest, RefEntry?, Snapshot, expires: Timestamp?)
     }
@@ -26,8 +26,9 @@ struct CommitDecision {
 
     private var transaction: any CatalogTransaction { context.transaction }
 
-    /// Throws `invalidArgument` for a request that contradicts itself.
-    static func check(_ request: PushRequest, _ limits: Limits) throws {
+    /// A request with its image options in their one form; throws `invalidArgument` for one that contradicts
+    /// itself.
+    static func checked(_ request: PushRequest, _ limits: Limits) throws -> PushRequest {
         let requests = request.all
         guard requests.count <= limits.refsPerCommit else {
             throw CASError(
@@ -38,6 +39,15 @@ struct CommitDecision {
         guard Set(requests.map(\.ref)).count == requests.count,
             Set(requests.map(\.pushID)).count == requests.count
         else { throw CASError(.invalidArgument, "a commit names a ref twice") }
+        func normal(_ options: String?) throws -> String? {
+            try options.map { try SnapshotImageOptions($0).text }
+        }
+        var checked = request
+        checked.imageOptions = try normal(request.imageOptions)
+        for index in checked.others.indices {
+            checked.others[index].imageOptions = try normal(checked.others[index].imageOptions)
+        }
+        return checked
     }
 
     /// Moves the refs, or says why none of them moves.
@@ -132,9 +142,7 @@ struct CommitDecision {
         for step in steps {
             switch step {
             case .keep(let request, let present, _, let expires):
-                guard present.expires != expires || present.lifetime != request.lifetime else {
-                    continue
-                }
+                guard isRenewed(present, request, expires) else { continue }
                 try Repository.requireLasting(request.ref, request.lifetime, try known())
             case .move(let request, let present, let snapshot, _):
                 try Repository.requireMovable(present, try known())
@@ -147,12 +155,21 @@ struct CommitDecision {
         }
     }
 
+    /// Whether a ref that stays where it is gets another end, or other image options.
+    private func isRenewed(
+        _ present: RefEntry, _ request: PushRequest, _ expires: Timestamp?
+    ) -> Bool {
+        present.expires != expires || present.lifetime != request.lifetime
+            || request.imageOptions ?? present.imageOptions != present.imageOptions
+    }
+
     private func carryOut(_ step: Step) throws -> PushResponse {
         switch step {
         case .keep(let request, let present, let tree, let expires):
-            if present.expires != expires || present.lifetime != request.lifetime {
+            if isRenewed(present, request, expires) {
                 _ = try Repository.setEnd(
-                    present, expires, request.lifetime, context, domain: domain)
+                    present, expires, request.lifetime, imageOptions: request.imageOptions,
+                    context, domain: domain)
             }
             return .answer(request, .unchanged, present, tree: tree)
         case .move(let request, let present, let snapshot, let expires):
@@ -173,7 +190,8 @@ struct CommitDecision {
             name: request.ref, target: RefTarget(kind: .snapshot, digest: request.snapshot),
             tree: snapshot.tree.digest, totals: snapshot.totals, sequence: sequence,
             moved: now, provenance: request.provenance,
-            expires: expires, lifetime: request.lifetime)
+            expires: expires, lifetime: request.lifetime,
+            imageOptions: request.imageOptions ?? present?.imageOptions ?? "")
         try transaction.move(move, entry, domain: domain)
         context.record(.refMoved(move, entry, domain))
         var response = PushResponse.answer(request, .done, present, tree: snapshot.tree.digest)

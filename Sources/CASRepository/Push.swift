@@ -61,7 +61,7 @@ extension Repository {
     package func commit(
         _ request: PushRequest, records: UnsafeRawBufferPointer, trusted: Bool, domain: Domain
     ) throws -> PushResponse {
-        try CommitDecision.check(request, limits)
+        let request = try CommitDecision.checked(request, limits)
         if records.count == 0, request.others.isEmpty, let answer = try quickAnswer(request, domain)
         {
             counters.add(commits: 1)
@@ -95,6 +95,7 @@ extension Repository {
                 try reader.completeSnapshot(request.snapshot, domain: domain),
                 let entry = try reader.ref(request.ref, domain: domain), entry.expires == nil,
                 request.precondition.holds(entry),
+                request.imageOptions ?? entry.imageOptions == entry.imageOptions,
                 entry.target == RefTarget(kind: .snapshot, digest: request.snapshot)
             else { return nil }
             return .answer(request, .unchanged, entry, tree: entry.tree)

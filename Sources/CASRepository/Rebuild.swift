@@ -300,6 +300,7 @@ struct IndexRebuild {
                     else { continue }
                     entry.expires = renewal.expires
                     entry.lifetime = renewal.lifetime
+                    entry.imageOptions = renewal.imageOptions ?? entry.imageOptions
                     try transaction.update(ref: entry, domain: renewal.domain)
                 case .tokenCreated(let record, _):
                     if try transaction.token(record.id) == nil {

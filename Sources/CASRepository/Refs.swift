@@ -39,6 +39,7 @@ extension Repository {
         _ name: RefName, _ update: RefUpdate, domain: Domain
     ) throws -> RefEntry {
         try RefLifetime.check(update.lifetime)
+        let options = try update.imageOptions.map { try SnapshotImageOptions($0).text }
         let found = try resolve(.digest(update.target, name: nil), domain: domain)
         let expires =
             update.lifetime == 0 ? nil : RefLifetime.end(update.lifetime, from: clock.now())
@@ -49,13 +50,15 @@ extension Repository {
             let totals = try totals(found, context, domain)
             let target = RefTarget(kind: .snapshot, digest: found.snapshot)
             if let present, present.target == target {
-                guard present.expires != expires || present.lifetime != update.lifetime else {
-                    return present
-                }
+                guard
+                    present.expires != expires || present.lifetime != update.lifetime
+                        || options ?? present.imageOptions != present.imageOptions
+                else { return present }
                 try Repository.requireLasting(
                     name, update.lifetime, try RuleSet(try transaction.rules(domain: domain)))
                 return try Repository.setEnd(
-                    present, expires, update.lifetime, context, domain: domain)
+                    present, expires, update.lifetime, imageOptions: options, context,
+                    domain: domain)
             }
             let rules = try RuleSet(try transaction.rules(domain: domain))
             try Repository.requireMovable(present, rules)
@@ -70,7 +73,8 @@ extension Repository {
             let entry = RefEntry(
                 name: name, target: target, tree: found.tree, totals: totals,
                 sequence: sequence, moved: now, provenance: update.provenance,
-                expires: expires, lifetime: update.lifetime)
+                expires: expires, lifetime: update.lifetime,
+                imageOptions: options ?? present?.imageOptions ?? "")
             try transaction.move(move, entry, domain: domain)
             context.record(.refMoved(move, entry, domain))
             return entry

@@ -92,20 +92,21 @@ extension Repository {
         }
     }
 
-    /// Gives a ref another end without a move.
+    /// Gives a ref another end, and other image options where there are any, without a move.
     static func setEnd(
-        _ entry: RefEntry, _ expires: Timestamp?, _ lifetime: UInt64, _ context: CommitContext,
-        domain: Domain
+        _ entry: RefEntry, _ expires: Timestamp?, _ lifetime: UInt64,
+        imageOptions: String? = nil, _ context: CommitContext, domain: Domain
     ) throws -> RefEntry {
         var entry = entry
         entry.expires = expires
         entry.lifetime = lifetime
+        entry.imageOptions = imageOptions ?? entry.imageOptions
         try context.transaction.update(ref: entry, domain: domain)
         context.record(
             .refRenewed(
                 RefRenewal(
                     name: entry.name, move: entry.sequence, expires: expires, lifetime: lifetime,
-                    domain: domain),
+                    imageOptions: imageOptions, domain: domain),
                 sequence: try context.transaction.nextSequence()))
         return entry
     }

@@ -29,6 +29,7 @@ package final class Repository: Sendable {
     let transfer: PackTransfer
     let writer: PackWriter
     let plans: PlanCache
+    let derivations = ImageDerivations()
     let looks = RenewalLooks()
     let uses = RecentUses()
     /// Set where recorded state proved damaged in its pack, so that the next collection repeats all of it.

@@ -13,13 +13,16 @@ package struct DerivedLayer: WireMessage {
     package var format: UInt64
     /// Which part of the tree it holds, as whoever made it encodes that.
     package var part: [UInt8]
+    /// The digest of all that its bytes depend on, as other trees may have the same layer; zero for none.
+    package var key: Digest
 
     /// A layer from its parts.
-    package init(digest: Digest, size: UInt64, format: UInt64, part: [UInt8]) {
+    package init(digest: Digest, size: UInt64, format: UInt64, part: [UInt8], key: Digest = .zero) {
         self.digest = digest
         self.size = size
         self.format = format
         self.part = part
+        self.key = key
     }
 
     package func encode() -> [UInt8] {
@@ -28,18 +31,20 @@ package struct DerivedLayer: WireMessage {
         output.append(field: 2, varint: size)
         output.append(field: 3, varint: format)
         output.append(field: 4, bytes: part)
+        output.append(field: 5, digest: key == .zero ? nil : key)
         return output
     }
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         var digest: Digest?
-        self.init(digest: .zero, size: 0, format: 0, part: [])
-        try readFields(bytes, upTo: 4) { number, type, reader in
+        self.init(digest: .zero, size: 0, format: 0, part: [], key: .zero)
+        try readFields(bytes, upTo: 5) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): digest = try reader.digest()
             case (2, .varint): size = try reader.varint()
             case (3, .varint): format = try reader.varint()
             case (4, .lengthDelimited): part = try reader.array()
+            case (5, .lengthDelimited): key = try reader.digest()
             default: return false
             }
             return true
@@ -72,11 +77,15 @@ package struct DerivedImage: WireMessage {
     package var layers: [DerivedLayer]
     /// When it was made, by the store's clock.
     package var created: Timestamp
+    /// The manifest or index of the image below; nil for none.
+    package var base: Digest?
+    /// The layers of the image below, blobs of the store.
+    package var inherited: [Digest]
 
     /// An image from its parts.
     package init(
         tree: Digest, options: [UInt8], manifest: Digest, mediaType: String, config: Digest,
-        layers: [DerivedLayer], created: Timestamp
+        layers: [DerivedLayer], created: Timestamp, base: Digest? = nil, inherited: [Digest] = []
     ) {
         self.tree = tree
         self.options = options
@@ -85,10 +94,15 @@ package struct DerivedImage: WireMessage {
         self.config = config
         self.layers = layers
         self.created = created
+        self.base = base
+        self.inherited = inherited
     }
 
     /// What pulls of it ask for: manifest, configuration and layers.
-    package var blobs: [Digest] { [manifest, config] + layers.map(\.digest) }
+    package var blobs: [Digest] { [manifest, config] + layers.map(\.digest) + inherited }
+
+    /// What it is found by: that, and the keys of its layers.
+    package var names: [Digest] { blobs + layers.map(\.key).filter { $0 != .zero } }
 
     package func encode() -> [UInt8] {
         var output: [UInt8] = []
@@ -99,6 +113,8 @@ package struct DerivedImage: WireMessage {
         output.append(field: 5, digest: config)
         for layer in layers { output.append(element: 6, bytes: layer.encode()) }
         output.append(field: 7, time: created)
+        output.append(field: 8, digest: base)
+        for layer in inherited { output.append(element: 9, bytes: layer.bytes) }
         return output
     }
 
@@ -107,7 +123,7 @@ package struct DerivedImage: WireMessage {
         self.init(
             tree: .zero, options: [], manifest: .zero, mediaType: "", config: .zero, layers: [],
             created: Timestamp(seconds: 0))
-        try readFields(bytes, upTo: 7) { number, type, reader in
+        try readFields(bytes, upTo: 9) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited), (3, .lengthDelimited), (5, .lengthDelimited):
                 digests[number] = try reader.digest()
@@ -119,6 +135,12 @@ package struct DerivedImage: WireMessage {
                 }
                 layers.append(try DerivedLayer(decoding: try reader.bytes(), limits: limits))
             case (7, .lengthDelimited): created = try reader.timestamp()
+            case (8, .lengthDelimited): base = try reader.digest()
+            case (9, .lengthDelimited):
+                guard inherited.count < DerivedImage.maximumLayers else {
+                    throw WireFailure.tooMany("layers")
+                }
+                inherited.append(try reader.digest())
             default: return false
             }
             return true

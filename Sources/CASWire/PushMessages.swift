@@ -99,12 +99,14 @@ package struct PushRequest: WireMessage {
     ///
     /// Only for a store that says that it `movesSeveralRefs`: others do not see them.
     package var others: [PushRequest] = []
+    /// What the image is to be like that the snapshot is; nil for what the ref says now.
+    package var imageOptions: String?
 
     /// A request from its parts.
     package init(
         pushID: Identifier, ref: RefName, snapshot: Digest, base: Digest? = nil,
         precondition: Precondition = .any, provenance: Provenance = Provenance(),
-        expires: Timestamp? = nil, lifetime: UInt64 = 0
+        expires: Timestamp? = nil, lifetime: UInt64 = 0, imageOptions: String? = nil
     ) {
         self.pushID = pushID
         self.ref = ref
@@ -114,6 +116,7 @@ package struct PushRequest: WireMessage {
         self.provenance = provenance
         self.expires = expires
         self.lifetime = lifetime
+        self.imageOptions = imageOptions
     }
 
     package func encode() -> [UInt8] {
@@ -127,6 +130,7 @@ package struct PushRequest: WireMessage {
         output.append(field: 7, time: expires)
         output.append(field: 8, varint: lifetime)
         for other in others { output.append(element: 9, bytes: other.encode()) }
+        if let imageOptions { output.append(element: 10, bytes: Array(imageOptions.utf8)) }
         return output
     }
 
@@ -140,7 +144,8 @@ package struct PushRequest: WireMessage {
         var expires: Timestamp?
         var lifetime: UInt64 = 0
         var others: [PushRequest] = []
-        try readFields(bytes, upTo: 9) { number, type, reader in
+        var imageOptions: String?
+        try readFields(bytes, upTo: 10) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): pushID = try reader.identifier()
             case (2, .lengthDelimited): ref = try reader.refName()
@@ -156,6 +161,7 @@ package struct PushRequest: WireMessage {
                 guard others.count < limits.refsPerCommit else { throw WireFailure.tooMany("refs") }
                 let other = try PushRequest(other: try reader.bytes(), limits: limits)
                 others.append(other)
+            case (10, .lengthDelimited): imageOptions = try reader.string()
             default: return false
             }
             return true
@@ -163,7 +169,8 @@ package struct PushRequest: WireMessage {
         guard let pushID, let ref, let snapshot else { throw WireFailure.lacks("a push") }
         self.init(
             pushID: pushID, ref: ref, snapshot: snapshot, base: base, precondition: precondition,
-            provenance: provenance, expires: expires, lifetime: lifetime)
+            provenance: provenance, expires: expires, lifetime: lifetime,
+            imageOptions: imageOptions)
         self.others = others
     }
 

@@ -21,11 +21,14 @@ package struct RefEntry: WireMessage {
     package var expires: Timestamp?
     /// Seconds from a renewal to `expires`; zero if fetches do not renew it.
     package var lifetime: UInt64
+    /// What the image is like that its snapshot is, as `ImageOptions` writes it; empty for the usual.
+    package var imageOptions: String
 
     /// An entry from its parts.
     package init(
         name: RefName, target: RefTarget, tree: Digest?, totals: TreeTotals?, sequence: UInt64,
-        moved: Timestamp, provenance: Provenance, expires: Timestamp?, lifetime: UInt64 = 0
+        moved: Timestamp, provenance: Provenance, expires: Timestamp?, lifetime: UInt64 = 0,
+        imageOptions: String = ""
     ) {
         self.name = name
         self.target = target
@@ -36,6 +39,7 @@ package struct RefEntry: WireMessage {
         self.provenance = provenance
         self.expires = expires
         self.lifetime = lifetime
+        self.imageOptions = imageOptions
     }
 
     package func encode() -> [UInt8] {
@@ -49,6 +53,7 @@ package struct RefEntry: WireMessage {
         output.append(field: 7, message: provenance)
         output.append(field: 8, time: expires)
         output.append(field: 9, varint: lifetime)
+        output.append(field: 10, text: imageOptions)
         return output
     }
 
@@ -62,7 +67,8 @@ package struct RefEntry: WireMessage {
         var provenance = Provenance()
         var expires: Timestamp?
         var lifetime: UInt64 = 0
-        try readFields(bytes, upTo: 9) { number, type, reader in
+        var imageOptions = ""
+        try readFields(bytes, upTo: 10) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): name = try reader.refName()
             case (2, .lengthDelimited):
@@ -75,6 +81,7 @@ package struct RefEntry: WireMessage {
                 provenance = try Provenance(decoding: try reader.bytes(), limits: limits)
             case (8, .lengthDelimited): expires = try reader.timestamp()
             case (9, .varint): lifetime = try reader.varint()
+            case (10, .lengthDelimited): imageOptions = try reader.string()
             default: return false
             }
             return true
@@ -82,7 +89,8 @@ package struct RefEntry: WireMessage {
         guard let name, let target else { throw WireFailure.lacks("a ref") }
         self.init(
             name: name, target: target, tree: tree, totals: totals, sequence: sequence,
-            moved: moved, provenance: provenance, expires: expires, lifetime: lifetime)
+            moved: moved, provenance: provenance, expires: expires, lifetime: lifetime,
+            imageOptions: imageOptions)
     }
 }
 
@@ -197,16 +205,19 @@ package struct RefUpdate: WireMessage {
     ///
     /// Fetches renew it.
     package var lifetime: UInt64
+    /// What the image is to be like that its snapshot is; nil for what the ref says now.
+    package var imageOptions: String?
 
     /// An update from its parts.
     package init(
         target: Digest = .zero, precondition: Precondition = .any,
-        provenance: Provenance = Provenance(), lifetime: UInt64 = 0
+        provenance: Provenance = Provenance(), lifetime: UInt64 = 0, imageOptions: String? = nil
     ) {
         self.target = target
         self.precondition = precondition
         self.provenance = provenance
         self.lifetime = lifetime
+        self.imageOptions = imageOptions
     }
 
     package func encode() -> [UInt8] {
@@ -215,12 +226,13 @@ package struct RefUpdate: WireMessage {
         output.append(field: 2, message: precondition)
         output.append(field: 3, message: provenance)
         output.append(field: 4, varint: lifetime)
+        if let imageOptions { output.append(element: 5, bytes: Array(imageOptions.utf8)) }
         return output
     }
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init()
-        try readFields(bytes, upTo: 4) { number, type, reader in
+        try readFields(bytes, upTo: 5) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): target = try reader.digest()
             case (2, .lengthDelimited):
@@ -228,6 +240,7 @@ package struct RefUpdate: WireMessage {
             case (3, .lengthDelimited):
                 provenance = try Provenance(requested: try reader.bytes(), limits: limits)
             case (4, .varint): lifetime = try reader.varint()
+            case (5, .lengthDelimited): imageOptions = try reader.string()
             default: return false
             }
             return true

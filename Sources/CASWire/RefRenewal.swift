@@ -1,6 +1,6 @@
 package import CASCore
 
-/// A new end of a ref that goes on naming what it names.
+/// A new end of a ref that goes on naming what it names, or other image options.
 package struct RefRenewal: Hashable, Sendable {
     /// The ref.
     package var name: RefName
@@ -10,17 +10,21 @@ package struct RefRenewal: Hashable, Sendable {
     package var expires: Timestamp?
     /// Seconds from a renewal to `expires`; zero if fetches do not renew it.
     package var lifetime: UInt64
+    /// What its image is like from now on; nil where that stays.
+    package var imageOptions: String?
     /// Whose ref it is.
     package var domain: Domain
 
     /// A renewal from its parts.
     package init(
-        name: RefName, move: UInt64, expires: Timestamp?, lifetime: UInt64, domain: Domain
+        name: RefName, move: UInt64, expires: Timestamp?, lifetime: UInt64,
+        imageOptions: String? = nil, domain: Domain
     ) {
         self.name = name
         self.move = move
         self.expires = expires
         self.lifetime = lifetime
+        self.imageOptions = imageOptions
         self.domain = domain
     }
 }

@@ -141,6 +141,9 @@ package enum StoreEvent: Hashable, Sendable {
             output.append(field: 4, varint: renewal.lifetime)
             output.append(field: 5, varint: UInt64(renewal.domain.rawValue))
             output.append(field: 6, varint: sequence)
+            if let options = renewal.imageOptions {
+                output.append(element: 7, bytes: Array(options.utf8))
+            }
         case .ruleSet(let rule, let sequence):
             output.append(Kind.ruleSet.rawValue)
             output.append(field: 1, message: rule)
@@ -300,9 +303,10 @@ package enum StoreEvent: Hashable, Sendable {
         var move: UInt64 = 0
         var expires: Timestamp?
         var lifetime: UInt64 = 0
+        var imageOptions: String?
         var domain = Domain.standard
         var sequence: UInt64 = 0
-        try readFields(bytes, upTo: 6) { number, type, reader in
+        try readFields(bytes, upTo: 7) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): name = try reader.refName()
             case (2, .varint): move = try reader.varint()
@@ -310,6 +314,7 @@ package enum StoreEvent: Hashable, Sendable {
             case (4, .varint): lifetime = try reader.varint()
             case (5, .varint): domain = try reader.domain()
             case (6, .varint): sequence = try reader.varint()
+            case (7, .lengthDelimited): imageOptions = try reader.string()
             default: return false
             }
             return true
@@ -317,7 +322,8 @@ package enum StoreEvent: Hashable, Sendable {
         guard let name else { throw WireFailure.lacks("a ref") }
         return .refRenewed(
             RefRenewal(
-                name: name, move: move, expires: expires, lifetime: lifetime, domain: domain),
+                name: name, move: move, expires: expires, lifetime: lifetime,
+                imageOptions: imageOptions, domain: domain),
             sequence: sequence)
     }
 }

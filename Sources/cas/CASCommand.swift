@@ -44,6 +44,7 @@ struct CASCommand: ParsableCommand {
                     PublishCommand.self, WatchCommand.self, WarmCommand.self,
                     KubernetesCommand.self,
                 ]),
+            CommandGroup(name: "Images and caches", subcommands: [ImageCommand.self]),
             CommandGroup(
                 name: "Server",
                 subcommands: [

@@ -50,6 +50,7 @@ final class LoopbackServer: Sendable {
     private let seen = Mutex<[LoopbackRequest]>([])
     private let isOpen = Mutex(true)
     private let thread = Mutex<WorkerThread?>(nil)
+    private let workers = Mutex<[WorkerThread]>([])
 
     init(_ handle: @escaping @Sendable (LoopbackRequest) -> LoopbackAnswer) throws {
         self.handle = handle
@@ -71,7 +72,13 @@ final class LoopbackServer: Sendable {
             while true {
                 let connection = accept(descriptor, nil, nil)
                 guard connection >= 0, isOpen.withLock({ $0 }) else { return }
-                answer(connection)
+                // One thread each: a client may open a connection that it does not use.
+                do {
+                    let worker = try WorkerThread(name: "answer") { self.answer(connection) }
+                    workers.withLock { $0.append(worker) }
+                } catch {
+                    close(connection)
+                }
             }
         }
         thread.withLock { $0 = serving }
@@ -90,6 +97,7 @@ final class LoopbackServer: Sendable {
         isOpen.withLock { $0 = false }
         shutdown(listener, Int32(SHUT_RDWR))
         try thread.withLock { $0.take() }?.join()
+        for worker in workers.withLock({ $0 }) { try worker.join() }
         close(listener)
     }
 

@@ -23,6 +23,22 @@ refused() { # what pattern command...: a command that fails, and says why
     ok "$what"
 }
 
+# client_settings: storage, runtime and credentials of podman, buildah and skopeo are below $work.
+client_settings() {
+    mkdir -p "$work/run"
+    cat >"$work/containers.conf" <<CONF
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "$work/run/libpod"
+CONF
+    fresh_storage
+    export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf REGISTRY_AUTH_FILE=$work/auth.json
+    echo '{}' >"$REGISTRY_AUTH_FILE"
+}
 # clients_begin: two trees, images of them, and the settings of all clients.
 clients_begin() {
     [ "$(id -u)" -eq 0 ] || fail "this needs root, as podman and containerd do here"
@@ -40,19 +56,8 @@ clients_begin() {
     plain=$(layout --name plain "$work/images" "$work/tree=lib" "$work/code=code") || fail "oci_layout.py"
     zipped=$(layout --gzip --name zipped "$work/images" "$work/tree=lib" "$work/code=code") || fail "oci_layout.py"
     many=$(layout --platforms 3 --name many "$work/images" "$work/tree=lib" "$work/code=code") || fail "oci_layout.py"
-    cat >"$work/containers.conf" <<CONF
-[containers]
-default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-tmp_dir = "$work/run/libpod"
-CONF
-    fresh_storage
-    export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf \
-        CONTAINERS_REGISTRIES_CONF=$work/registries.conf REGISTRY_AUTH_FILE=$work/auth.json
-    echo '{}' >"$REGISTRY_AUTH_FILE"
+    client_settings
+    export CONTAINERS_REGISTRIES_CONF=$work/registries.conf
 }
 # fresh_storage: podman and buildah on a machine that has no image yet, and has not heard of any.
 fresh_storage() {

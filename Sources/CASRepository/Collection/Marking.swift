@@ -165,9 +165,9 @@ final class Marking {
             }
         }
         for pair in pairs {
-            for blob in try ImageReach(of: pair.directory, reader, domain: domain).blobs {
-                marks.insert(blob)
-            }
+            let reach = try ImageReach(of: pair.directory, reader, domain: domain)
+            for blob in reach.blobs { marks.insert(blob) }
+            images += reach.roots.filter { !marks.contains($0.digest) }
         }
         roots.removeLast()
         roots += images

@@ -38,7 +38,7 @@ extension PurgeRun {
             try $0.locations(after: cursor, limit: pace.rows, domain: domain)
         }
         guard let last = page.last else {
-            phase = .settle
+            phase = isDryRun ? .images : .settle
             return
         }
         for (digest, location) in page where digest != .empty {
@@ -47,6 +47,28 @@ extension PurgeRun {
             }
         }
         cursor = last.digest
+    }
+
+    /// Finds the images of trees that have a target, one tree at a time.
+    ///
+    /// Only once the targets are refused: nobody can make another one of these trees then.
+    mutating func findImages() throws {
+        var search = try images ?? PurgedImages(repository, targets, domain: domain)
+        let isMore = try search.step()
+        images = search
+        guard !isMore else { return }
+        manifests = search.manifests.subtracting(targets).sorted()[...]
+        guard isDryRun else {
+            phase = .take
+            return
+        }
+        let places = try repository.catalog.read { [domain, manifests] in
+            try $0.locations(of: Array(manifests), domain: domain)
+        }
+        for case (let manifest, .some(let place)) in zip(manifests, places) {
+            gone[manifest] = place.recordBytes
+        }
+        phase = .settle
     }
 
     /// Decides what may go, and says so where that is all.
@@ -113,11 +135,20 @@ extension PurgeRun {
     mutating func removeRefs() throws {
         let removed = try repository.removeRefs(purge: record, limit: batch)
         progress.add("removedRefs", UInt64(removed))
-        if removed < batch { phase = .take }
+        if removed < batch { phase = .images }
     }
 
-    /// Takes what was noted and is not kept by now.
+    /// Takes the images that have a target, whatever keeps them, and what was noted and is not kept by now.
     mutating func take() throws {
+        let images = Array(manifests.prefix(batch))
+        guard images.isEmpty else {
+            let (found, taken) = try repository.goOn(
+                purge: record, noted: images, gone: images, limit: pace.rows)
+            guard look(at: found) else { return }
+            count(taken)
+            manifests = manifests.dropFirst(images.count)
+            return
+        }
         let noted = try nextNotes(limit: batch)
         guard !noted.isEmpty else {
             repository.plans.removeAll()

@@ -51,8 +51,8 @@ package final class PurgeTask: MaintenanceTask {
 /// The state of a purge between two steps.
 struct PurgeRun {
     enum Phase {
-        case earlier, search, begin, roots, mark, reach, find, settle, clear, note, refuse, refs,
-            take
+        case earlier, search, begin, roots, mark, reach, find, settle, clear, note, refuse, refs
+        case images, take
         case packs, look, rewrite, remove, end, done
     }
 
@@ -85,6 +85,10 @@ struct PurgeRun {
     var isTree = false
     /// Everything that was ever removed for good: an earlier purge may have been interrupted.
     private var tombstones: Set<Digest> = []
+    /// Images of trees that have something of it.
+    var images: PurgedImages?
+    /// Their manifests, as far as they have still to be taken.
+    var manifests: ArraySlice<Digest> = []
     private var unseen: [PackEntry] = []
     private var packs: [PackEntry] = []
     private var rewriter: PackRewriter?
@@ -204,6 +208,7 @@ struct PurgeRun {
         case .note: try note()
         case .refuse: try refuse()
         case .refs: try removeRefs()
+        case .images: try findImages()
         case .take: try take()
         case .packs: try findPacks()
         case .look: try lookAtPack()

@@ -42,7 +42,7 @@ struct RootScan {
                 Marking.Root(
                     digest: $0.target.digest, tree: $0.tree, kind: "ref",
                     name: $0.name.description)
-            }
+            } + page.compactMap(RootScan.base)
         case .moves(let after): return try moves(after, reader, limit)
         case .touches(let after):
             let page = try reader.touches(after: after, limit: limit, domain: domain)
@@ -65,6 +65,14 @@ struct RootScan {
                 + reads.compactMap(\.digest).map { Marking.Root(digest: $0, kind: "read") }
         case .done: return nil
         }
+    }
+
+    /// The image that those of a ref are put on top of.
+    private static func base(_ entry: RefEntry) -> Marking.Root? {
+        guard !entry.imageOptions.isEmpty,
+            let base = try? SnapshotImageOptions(entry.imageOptions).base
+        else { return nil }
+        return Marking.Root(digest: base.digest, kind: "part", name: entry.name.description)
     }
 
     private mutating func moves(

@@ -63,7 +63,7 @@ extension Repository {
                 digest: digest, size: size,
                 content: StoredContent(repository: self, domain: domain, terms: terms))
         }
-        return nil
+        return try derivedReader(digest, domain: domain)
     }
 }
 

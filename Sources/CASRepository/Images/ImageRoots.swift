@@ -70,7 +70,9 @@ struct ImageReach {
             isKnown = true
             roots += parts.map(part)
         }
-        for image in try reader.derivedImages(naming: root.digest, limit: .max, domain: domain) {
+        // A layer of an image below says nothing of the trees on top of it.
+        for image in try reader.derivedImages(naming: root.digest, limit: .max, domain: domain)
+        where !image.inherited.contains(root.digest) {
             isKnown = true
             var tree = part(image.tree)
             tree.tree = image.tree
@@ -93,10 +95,13 @@ struct ImageReach {
         return found
     }
 
-    /// The images that a tree is.
+    /// The images that a tree is, with those below.
     init(of tree: Digest, _ reader: any CatalogReader, domain: Domain) throws {
         for image in try reader.derivedImages(of: tree, domain: domain) {
             blobs += [image.manifest, image.config]
+            for below in (image.base.map { [$0] } ?? []) + image.inherited {
+                roots.append(Marking.Root(digest: below, kind: "part"))
+            }
         }
     }
 }

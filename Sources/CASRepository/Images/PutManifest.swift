@@ -37,7 +37,7 @@ extension Repository {
     }
 
     /// Appends a blob that is its own only chunk.
-    private func store(_ bytes: [UInt8], _ digest: Digest, _ session: PushSession) throws {
+    func store(_ bytes: [UInt8], _ digest: Digest, _ session: PushSession) throws {
         let record = ReusableBuffer(capacity: bytes.count + RecordHeader.byteCount + 4)
         let header = try bytes.withUnsafeBytes {
             try appendRecord(.chunk, digest, $0, to: record)

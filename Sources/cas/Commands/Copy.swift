@@ -79,6 +79,7 @@ struct CopyCommand: ParsableCommand {
             // Whom a token was for is found by the store that sees the token.
             options.provenance.subject = ""
             options.lifetime = entry.lifetime
+            options.imageOptions = entry.imageOptions
             options.expires = entry.lifetime == 0 ? entry.expires : nil
         }
         let counters = ProgressCounters()

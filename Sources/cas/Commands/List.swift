@@ -133,6 +133,7 @@ extension RefEntry {
             ("moved", .text(moved.iso8601)), ("provenance", provenance.json),
             ("expires", .optional(expires?.iso8601)),
             ("lifetime", lifetime == 0 ? .null : .count(lifetime)),
+            ("imageOptions", imageOptions.isEmpty ? .null : .text(imageOptions)),
         ])
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import CASClient
 import CASCore
 import CASFileSystem
+import CASRepository
 import CASWire
 import CASWorkspace
 
@@ -23,6 +24,7 @@ struct PushCommand: ParsableCommand {
               cas push --exclude '*.ckpt' --include /data/labels.csv
               cas push --if-match sha256:…      only if nobody else moved the ref
               cas push --to team/try --expires 7d
+              cas push --image-option prefix=/opt/app   where an image of it has the files
               cas push --dry-run                say what would be sent
             """)
 
@@ -50,6 +52,7 @@ struct PushCommand: ParsableCommand {
     var message = ""
 
     @OptionGroup var expiry: ExpiryFlag
+    @OptionGroup var image: ImageOptionFlag
 
     @OptionGroup var storeFlags: StoreFlags
     @OptionGroup var output: OutputFlags
@@ -60,6 +63,7 @@ struct PushCommand: ParsableCommand {
         let target = try to.map { try Arguments.reference($0) }
         let precondition = try Arguments.precondition(ifMatch)
         let lifetime = try expiry.lifetime()
+        let imageOptions = try image.text()
         if let target { _ = try Arguments.refName(target) }
         try storeFlags.withStore(
             host: target?.host, create: true, isDryRun: dryRun, isPatient: true, settings: settings
@@ -70,6 +74,7 @@ struct PushCommand: ParsableCommand {
                 root: root, ref: ref, store: store, selection: selection, message: message)
             push.options.precondition = precondition
             push.options.lifetime = lifetime
+            push.options.imageOptions = imageOptions
             push.options.isDryRun = dryRun
             if large { push.options.newBytesLimit = .max }
             try show(push)
@@ -86,6 +91,7 @@ struct PushCommand: ParsableCommand {
             Console.data("\(ref.value.name)@\(summary.snapshot)")
         }
         report.writeNotes(dryRun ? .dryRun : .done)
+        if !dryRun, let line = try image.note(ref.value) { Console.note(line) }
         guard dryRun else { return }
         Console.note(
             present.map {
@@ -155,6 +161,30 @@ struct ExpiryFlag: ParsableArguments {
     static func note(_ ref: RefName, _ lifetime: UInt64) -> String? {
         guard lifetime > 0 else { return nil }
         return "\(ref) expires in \(DurationText.text(lifetime)); who fetches it keeps it"
+    }
+}
+
+/// The flag of commands that may say what the image is like that a ref's snapshot is.
+struct ImageOptionFlag: ParsableArguments {
+    @Option(
+        name: .customLong("image-option"),
+        help: ArgumentHelp(
+            "How an image of it is made: prefix=/opt/app, owner=1000:1000, platform=linux/arm64, "
+                + "base=NAME@sha256:…; can be repeated. Stays with the ref; prefix=/ alone "
+                + "gives the usual image.",
+            valueName: "name=value"))
+    var options: [String] = []
+
+    /// The options in their one text; nil where the ref keeps what it says.
+    func text() throws -> String? {
+        options.isEmpty ? nil : try SnapshotImageOptions(options.joined(separator: "\n")).text
+    }
+
+    /// What is said of a ref whose options were set; nil where they were not.
+    func note(_ ref: RefName) throws -> String? {
+        guard let text = try text() else { return nil }
+        let options = text.split(separator: "\n").joined(separator: ", ")
+        return "the image of \(ref) has \(options.isEmpty ? "the usual options" : options)"
     }
 }
 

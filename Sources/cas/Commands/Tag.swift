@@ -28,6 +28,7 @@ struct TagCommand: ParsableCommand {
     var message = ""
 
     @OptionGroup var expiry: ExpiryFlag
+    @OptionGroup var image: ImageOptionFlag
     @OptionGroup var storeFlags: StoreFlags
     @OptionGroup var output: OutputFlags
 
@@ -38,6 +39,7 @@ struct TagCommand: ParsableCommand {
         let host = try Arguments.commonHost(from, to)
         let precondition = try Arguments.precondition(ifMatch)
         let lifetime = try expiry.lifetime()
+        let imageOptions = try image.text()
         let settings = try Settings.load()
         try storeFlags.withStore(host: host, settings: settings) { store in
             let resolved = try StoreReader(store.connection).resolve(from)
@@ -46,7 +48,8 @@ struct TagCommand: ParsableCommand {
                 name,
                 RefUpdate(
                     target: resolved.digest, precondition: precondition,
-                    provenance: settings.provenance(message: message), lifetime: lifetime))
+                    provenance: settings.provenance(message: message), lifetime: lifetime,
+                    imageOptions: imageOptions))
             if output.json {
                 Console.data(
                     .object([
@@ -61,6 +64,7 @@ struct TagCommand: ParsableCommand {
                     + (before == entry.target.digest
                         ? "is unchanged" : before.map { "named \($0) before" } ?? "is new"))
             if let line = ExpiryFlag.note(name, lifetime) { Console.note(line) }
+            if let line = try image.note(name) { Console.note(line) }
         }
     }
 }

@@ -9,7 +9,7 @@ import Synchronization
 final class ProgressLine: Sendable {
     /// What is going on.
     enum Activity: Sendable {
-        case push, fetch, verify
+        case push, fetch, verify, image
     }
 
     private static let redrawMilliseconds: Int32 = 100
@@ -112,6 +112,7 @@ final class ProgressLine: Sendable {
                 rate(bytes > unread ? bytes - unread : 0),
             ]
         case .fetch: return [files, "\(size) written", "\(moved) received", rate(bytes)]
+        case .image: return ["\(ByteCount.text(bytes)) sent", rate(bytes)]
         case .verify: return [files, "\(size) compared", rate(bytes)]
         }
     }

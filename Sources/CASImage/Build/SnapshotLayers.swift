@@ -1,0 +1,207 @@
+package import CASClient
+import CASCompression
+package import CASCore
+package import CASOCI
+import CASFileSystem
+import CASTree
+import Synchronization
+
+/// A snapshot to be put into an image, and where.
+package struct WorkspaceLayers: Sendable {
+    private static let plainVersion = "none"
+
+    /// The digest of the snapshot.
+    package let snapshot: Digest
+    /// The layers, in order.
+    package let layers: [any LayerProducer]
+    /// Files and directories of the tree.
+    package let entries: UInt64
+    /// Bytes of its files.
+    package let bytes: UInt64
+
+    /// Plans the layers of what a reference names (without its host), for these options.
+    ///
+    /// Reads the directories of the tree and no file. `temporaryDirectory` takes what should not be made
+    /// twice between describing and sending it; nil makes it twice.
+    package init(
+        _ path: String, from connection: any StoreConnection, options: LayerOptions,
+        compression: LayerCompression, memory: LayerMemory?, temporaryDirectory: String?,
+        maximumLayers: Int
+    ) throws {
+        let tree = try TreeReader(path, from: connection)
+        snapshot = tree.digest
+        entries = tree.snapshot.totals.entries
+        bytes = tree.snapshot.totals.bytes
+        let plan = try LayerPlan(
+            root: tree.snapshot.tree.digest, source: tree, options: options,
+            maximumParts: max(1, min(maximumLayers, LayerPlan.maximumParts)))
+        let format: StreamCompressor.Format? =
+            switch compression {
+            case .none: nil
+            case .gzip: .gzip
+            case .zstd: .zstd
+            }
+        let version = format.map(StreamCompressor.version) ?? WorkspaceLayers.plainVersion
+        // A plain layer of a store on this machine is made again as quickly as it is copied.
+        let keeps = format != nil || !connection.isLocal
+        layers = plan.items.map { item in
+            TreeLayer(
+                title: "\(item.part.text(options)) of \(path)", item: item, tree: tree,
+                connection: connection, options: options, format: format, version: version,
+                memory: memory, temporaryDirectory: keeps ? temporaryDirectory : nil)
+        }
+    }
+}
+
+/// A layer made of a part of a tree.
+private final class TreeLayer: LayerProducer {
+    let title: String
+    private let item: LayerPlan.Item
+    private let tree: TreeReader
+    private let connection: any StoreConnection
+    private let options: LayerOptions
+    private let format: StreamCompressor.Format?
+    private let version: String
+    private let memory: LayerMemory?
+    private let temporaryDirectory: String?
+
+    private struct State {
+        var description: LayerDescription?
+        var file: (any StoreFile)?
+    }
+    private let state = Mutex(State())
+
+    init(
+        title: String, item: LayerPlan.Item, tree: TreeReader, connection: any StoreConnection,
+        options: LayerOptions, format: StreamCompressor.Format?, version: String,
+        memory: LayerMemory?, temporaryDirectory: String?
+    ) {
+        self.title = title
+        self.item = item
+        self.tree = tree
+        self.connection = connection
+        self.options = options
+        self.format = format
+        self.version = version
+        self.memory = memory
+        self.temporaryDirectory = temporaryDirectory
+    }
+
+    func describe() throws -> LayerDescription {
+        if let known = state.withLock({ $0.description }) { return known }
+        var description = memory?.find(item.key, version)
+        var file: (any StoreFile)?
+        if description == nil {
+            file = try temporaryDirectory.map(TreeLayer.temporaryFile)
+            let made: LayerDescription
+            do {
+                made = try make { bytes in try file?.append(bytes) }
+            } catch {
+                file?.close()
+                throw error
+            }
+            memory?.set(item.key, version, made)
+            description = made
+        }
+        guard let description else { throw CASError(.internalError, "a layer was not described") }
+        state.withLock { state in
+            state.description = description
+            state.file = file
+        }
+        return description
+    }
+
+    /// A file without a name, so that nothing stays however this ends.
+    private static func temporaryFile(_ directory: String) throws -> any StoreFile {
+        try DiskFileSystem().createDirectory(directory)
+        let path = FilePaths.join(directory, "layer.\(Identifier.random())")
+        let file = try DiskFileSystem().open(path, .create)
+        do { try DiskFileSystem().remove(path) } catch {
+            file.close()
+            throw error
+        }
+        return file
+    }
+
+    func write(_ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
+        let wanted = try describe()
+        if let file = state.withLock({ $0.file }) {
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
+            defer { buffer.deallocate() }
+            var position: UInt64 = 0
+            while position < wanted.size {
+                let count = try file.read(at: position, into: buffer)
+                guard count > 0 else { throw changed() }
+                try sink(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+                position += UInt64(count)
+            }
+            return
+        }
+        guard try make(sink) == wanted else { throw changed() }
+    }
+
+    private func changed() -> CASError {
+        memory?.remove(item.key, version)
+        return CASError(
+            .dataLoss, "a layer is not what it was when it was made last: \(title)",
+            hint: "run the command again", path: memory?.path)
+    }
+
+    /// Makes the layer, and says what it is.
+    private func make(
+        _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws -> LayerDescription {
+        try withoutActuallyEscaping(sink) { sink in
+            let output = LayerOutput(try format.map { try StreamCompressor($0) }, sink)
+            var writer = LayerWriter(connection) { try output.take($0) }
+            try LayerEncoder(options).encode(
+                item.part, root: tree.snapshot.tree.digest, source: tree, to: &writer)
+            try writer.flush()
+            return try output.finish()
+        }
+    }
+
+    func close() throws {
+        state.withLock { state in
+            state.file?.close()
+            state.file = nil
+        }
+    }
+}
+
+/// Hashes a layer before and after it is compressed.
+private final class LayerOutput {
+    private let compressor: StreamCompressor?
+    private let sink: (UnsafeRawBufferPointer) throws -> Void
+    private var plain = DigestHasher()
+    private var stored = DigestHasher()
+    private var size: UInt64 = 0
+
+    init(
+        _ compressor: StreamCompressor?, _ sink: @escaping (UnsafeRawBufferPointer) throws -> Void
+    ) {
+        self.compressor = compressor
+        self.sink = sink
+    }
+
+    func take(_ bytes: UnsafeRawBufferPointer) throws {
+        plain.update(bytes)
+        guard let compressor else { return try emit(bytes) }
+        try compressor.compress(bytes) { try emit($0) }
+    }
+
+    private func emit(_ bytes: UnsafeRawBufferPointer) throws {
+        if compressor != nil { stored.update(bytes) }
+        size += UInt64(bytes.count)
+        try sink(bytes)
+    }
+
+    func finish() throws -> LayerDescription {
+        try compressor?.compress(UnsafeRawBufferPointer(start: nil, count: 0), isLast: true) {
+            try emit($0)
+        }
+        let diffID = plain.finish()
+        return LayerDescription(
+            diffID: diffID, digest: compressor == nil ? diffID : stored.finish(), size: size)
+    }
+}

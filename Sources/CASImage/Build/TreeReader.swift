@@ -1,0 +1,83 @@
+import CASClient
+import CASCore
+import CASOCI
+import CASPack
+import CASTree
+import CASWire
+import CASWorkspace
+import Synchronization
+
+/// The directories of one snapshot, read from its store at once, with sums over each of them.
+final class TreeReader: CASOCI.LayerSource, Sendable {
+    /// What was named, and the root of its tree.
+    let snapshot: Snapshot
+    /// The digest of the snapshot; that of the tree where it has none.
+    let digest: Digest
+    private let contents: TreeContents
+    private let sums: [Digest: TreeTotals]
+
+    /// Reads the tree of what a reference names, without its host.
+    init(_ path: String, from connection: any StoreConnection, limits: Limits = .standard) throws {
+        let plan = try connection.plan(PlanRequest(want: path))
+        snapshot = try Snapshot(decoding: plan.snapshotMessage)
+        guard
+            Digest.of(plan.snapshotMessage) == plan.snapshot
+                || (snapshot.attributes == nil && snapshot.tree.digest == plan.snapshot)
+        else {
+            throw CASError(
+                .dataLoss, "the store sent a snapshot that is not what its digest says",
+                digest: plan.snapshot)
+        }
+        digest = plan.snapshot
+        let contents = try TreeContents(limits: limits)
+        self.contents = contents
+        var decoder = RecordStreamDecoder(limits: limits)
+        try connection.readTree(plan: plan.planID) { bytes in
+            try decoder.push(bytes) { try contents.insert($0) }
+        }
+        try decoder.finish()
+        guard decoder.isEnded else {
+            throw CASError(.unavailable, "the store stopped sending in the middle")
+        }
+        sums = try TreeReader.sums(snapshot.tree.digest, contents, limits)
+    }
+
+    /// Sums over each directory below a root, every distinct one visited once.
+    private static func sums(
+        _ root: Digest, _ contents: TreeContents, _ limits: Limits
+    ) throws -> [Digest: TreeTotals] {
+        var known: [Digest: TreeTotals] = [:]
+        var stack: [(digest: Digest, directory: Directory, next: Int)] = []
+        func enter(_ digest: Digest) throws {
+            guard stack.count < limits.treeDepth else {
+                throw CASError(
+                    .resourceExhausted, "a tree is deeper than \(limits.treeDepth) directories")
+            }
+            guard let directory = try contents.directory(digest) else {
+                throw CASError(.dataLoss, "the store did not send a directory", digest: digest)
+            }
+            stack.append((digest, directory, 0))
+        }
+        try enter(root)
+        while let top = stack.last {
+            if top.next < top.directory.directories.count {
+                stack[stack.count - 1].next += 1
+                let child = top.directory.directories[top.next].digest
+                if known[child] == nil { try enter(child) }
+                continue
+            }
+            stack.removeLast()
+            var totals = top.directory.ownTotals
+            for child in top.directory.directories {
+                if let below = known[child.digest] { totals.add(below) }
+            }
+            try totals.check(limits)
+            known[top.digest] = totals
+        }
+        return known
+    }
+
+    func directory(_ digest: Digest) throws -> Directory? { try contents.directory(digest) }
+
+    func totals(_ digest: Digest) throws -> TreeTotals? { sums[digest] }
+}

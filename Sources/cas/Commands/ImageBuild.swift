@@ -1,0 +1,207 @@
+import ArgumentParser
+import CASClient
+import CASCore
+import CASFileSystem
+import CASImage
+import CASOCI
+
+/// `cas image build --base IMAGE --workspace REF … --to IMAGE`.
+struct ImageBuildCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "build",
+        abstract: "Build an image of snapshots on top of a base, and push it.",
+        usage:
+            "cas image build --base IMAGE|scratch --workspace REF[=/PATH] … --to IMAGE [OPTIONS]",
+        discussion: """
+            No daemon, no root, no Dockerfile. An IMAGE whose first component has a dot, a colon, or is \
+            'localhost' is in that registry; all else is a name in the configured store, never in a public \
+            registry. Of a base only manifest and configuration are read where its layers are in the target \
+            or can be mounted there. Snapshots become layers in the order given: dependencies first, then \
+            code, so that an edit changes the last ones only. Credentials are those of docker, podman and \
+            'cas login', each sent to its registry only.
+            The same inputs are the same image: times are SOURCE_DATE_EPOCH, else that of the newest push.
+
+            EXAMPLES:
+              cas image build --base docker.io/library/python:3.12 --workspace team/deps=/opt/deps \
+            --workspace team/train --to registry.example/team/train:v1 --cmd '["python3", "train.py"]'
+              cas image build --base scratch --workspace team/tool --prefix / --entrypoint /tool --to team/tool:image
+              cas image build --base team/base:v2 --workspace team/train --to team/train:run --dry-run
+            """)
+
+    @OptionGroup var image: ImageFlags
+
+    @Option(help: ArgumentHelp("The image to push.", valueName: "image"))
+    var to: String
+
+    @Option(
+        help: ArgumentHelp(
+            "How layers are stored: plain ones share their bytes with snapshots.",
+            valueName: "none|gzip|zstd"))
+    var compression = LayerCompression.none
+
+    @Flag(help: "Say what would be sent, and send and change nothing.")
+    var dryRun = false
+
+    @OptionGroup var registries: RegistryFlags
+    @OptionGroup var storeFlags: StoreFlags
+    @OptionGroup var output: OutputFlags
+
+    func validate() throws {
+        let target = try ImageAccess.reference(to)
+        guard target.digest == nil else {
+            throw ValidationError("--to names a digest, which only the image itself decides")
+        }
+        _ = try image.host()
+    }
+
+    func run() throws {
+        let settings = try Settings.load()
+        let access = ImageAccess(settings, registries, storeFlags)
+        try storeFlags.withStore(
+            host: try image.host(), isPatient: true, settings: settings
+        ) { store in
+            access.store = store
+            let result = Result { try build(store, access) }
+            try access.close()
+            let (report, target) = try result.get()
+            show(report, target)
+        }
+    }
+
+    private func build(
+        _ store: StoreAccess, _ access: ImageAccess
+    ) throws -> (ImageBuild.Report, ImageReference) {
+        let workspaces = try image.workspaces()
+        let (base, baseRepository) = try resolveBase(access)
+        let cache = FilePaths.join(store.settings.directories.cache.value, "layers")
+        let memory = try LayerMemory(path: FilePaths.join(cache, "known"))
+        var layers: [any LayerProducer] = []
+        var room = ComposedImage.maximumLayers - (base?.manifest.layers.count ?? 0)
+        for (index, workspace) in workspaces.enumerated() {
+            let rest = workspaces.count - index - 1
+            let planned = try WorkspaceLayers(
+                workspace.reference.path, from: store.connection, options: workspace.options,
+                compression: compression, memory: memory,
+                temporaryDirectory: dryRun ? nil : cache, maximumLayers: room - rest)
+            layers += planned.layers
+            room -= planned.layers.count
+            Console.note(
+                "\(workspace.reference) in \(workspace.directory): "
+                    + "\(counted(planned.entries, "entry", "entries")), "
+                    + "\(ByteCount.text(planned.bytes)), \(counted(planned.layers.count, "layer"))")
+        }
+        let target = try ImageAccess.reference(to)
+        let repository = try access.repository(target)
+        var build = ImageBuild(
+            base: base, in: baseRepository, layers: layers,
+            options: try options(workspaces, on: base, store), compression: compression,
+            target: repository,
+            tag: target.tag ?? RefName.defaultTag)
+        build.isDryRun = dryRun
+        let counters = ProgressCounters()
+        let report = try ProgressLine.show(
+            .image, "building \(target)", counters, isQuiet: dryRun
+        ) { try build.run(counters) }
+        try memory.save()
+        return (report, target)
+    }
+
+    private func resolveBase(
+        _ access: ImageAccess
+    ) throws -> (CASOCI.BaseImage?, (any ImageRepository)?) {
+        guard image.base != "scratch" else { return (nil, nil) }
+        let reference = try ImageAccess.reference(image.base)
+        let repository = try access.repository(reference)
+        let resolved = try ResolvedImage(
+            reference, in: repository, platform: try registries.chosenPlatform())
+        var name = reference
+        name.host = reference.host ?? repository.host
+        if name.digest == nil || name.tag != nil {
+            name.tag = name.tag ?? RefName.defaultTag
+            name.digest = nil
+        }
+        return (
+            CASOCI.BaseImage(
+                manifest: resolved.manifest,
+                config: try ImageConfig(decoding: resolved.configuration), name: name.description,
+                digest: resolved.top.digest), repository
+        )
+    }
+
+    private func options(
+        _ workspaces: [ImageFlags.Workspace], on base: CASOCI.BaseImage?, _ store: StoreAccess
+    ) throws -> ImageOptions {
+        var options = try image.options()
+        let origin = try WorkspaceOrigin(workspaces, store.connection)
+        options.created = try origin.created(store.settings.environment)
+        if let revision = origin.revision, options.annotations[Annotation.revision] == nil {
+            options.annotations[Annotation.revision] = revision
+        }
+        if image.base == "scratch" {
+            let platform = try registries.chosenPlatform()
+            options.os = platform.os
+            options.architecture = platform.architecture
+            options.variant = platform.variant ?? ""
+        }
+        let inherited = base?.config.json["config"]?["WorkingDir"]?.text ?? ""
+        if options.workingDirectory.isEmpty, ["", "/"].contains(inherited),
+            let last = workspaces.last
+        {
+            options.workingDirectory = last.directory
+        }
+        return options
+    }
+
+    // MARK: - Output
+
+    private func show(_ report: ImageBuild.Report, _ target: ImageReference) {
+        let tag = "\(target.name):\(target.tag ?? RefName.defaultTag)"
+        let place = target.host.map { "\($0)/" } ?? ""
+        if output.json {
+            Console.data(json(report, place + tag))
+        } else {
+            Console.data("\(place)\(target.name)@\(report.digest)")
+        }
+        let states = report.layers.map(\.placement)
+        func count(_ placement: RegistryClient.Placement?) -> Int {
+            states.filter { $0 == placement }.count
+        }
+        let sent = dryRun ? states.filter { $0 == nil }.count : count(.uploaded)
+        var parts = [
+            "\(counted(sent, "layer")) \(dryRun ? "would be sent" : "sent") "
+                + "(\(ByteCount.text(report.sentBytes)))"
+        ]
+        if count(.mounted) > 0 { parts.append("\(grouped(count(.mounted))) mounted") }
+        if count(.present) > 0 { parts.append("\(grouped(count(.present))) there already") }
+        Console.note(parts.joined(separator: ", "))
+        if report.isUnchanged {
+            Console.note("\(place)\(tag) is unchanged")
+        } else if dryRun {
+            Console.note("\(place)\(tag) would name \(report.digest)")
+        } else {
+            Console.note("\(place)\(tag) names \(report.digest) now")
+        }
+    }
+
+    private func json(_ report: ImageBuild.Report, _ name: String) -> JSONText {
+        .object([
+            ("image", .text(name)), ("digest", .text(report.digest.description)),
+            ("configuration", .text(report.image.manifest.config.digest.description)),
+            ("isUnchanged", .boolean(report.isUnchanged)), ("isDryRun", .boolean(dryRun)),
+            ("uploadedBytes", .count(report.sentBytes)),
+            (
+                "layers",
+                .list(
+                    report.layers.map { layer in
+                        .object([
+                            ("digest", .text(layer.descriptor.digest.description)),
+                            ("mediaType", .text(layer.descriptor.mediaType)),
+                            ("size", .count(layer.descriptor.size)),
+                            ("from", .optional(layer.title)),
+                            ("placement", .optional(layer.placement.map { "\($0)" })),
+                        ])
+                    })
+            ),
+        ])
+    }
+}
