@@ -53,8 +53,13 @@ package enum StoreLocation {
         _ fileSystem: DiskFileSystem
     ) throws -> Repository {
         func attempt() throws -> Repository {
-            let catalog = try SQLiteCatalog(path: "\(directory)/\(catalogName)", create: create)
+            let path = "\(directory)/\(catalogName)"
+            let catalog = try SQLiteCatalog(path: path, create: create)
             do {
+                // While there is room for that: a log that its process did not live to copy may be most of what
+                // a small disk holds.
+                let logBytes = try fileSystem.size(path + "-wal") ?? 0
+                if try fileSystem.freeBytes(directory) < 2 * logBytes { try catalog.erase() }
                 return try Repository.open(
                     configuration, fileSystem: fileSystem,
                     objects: try objects(directory, fileSystem), catalog: catalog,
@@ -69,16 +74,18 @@ package enum StoreLocation {
         } catch let error as CASError where error.code == .resourceExhausted {
             // SQLite needs some pages to open anything, and recovery some to put right what was cut off.
             let reserve = "\(directory)/\(reserveName)"
-            guard try fileSystem.size(reserve) != nil else {
+            let hasReserve = try fileSystem.size(reserve) != nil
+            if hasReserve { try fileSystem.remove(reserve) }
+            do {
+                let repository = try attempt()
+                repository.reserveWasGivenUp()
+                return repository
+            } catch let error as CASError where error.code == .resourceExhausted {
                 throw CASError(
                     .resourceExhausted, "the store's disk is full: opening it needs some room",
                     hint: "free some megabytes on the volume, or enlarge it; no reserve is left",
                     cause: error, path: directory)
             }
-            try fileSystem.remove(reserve)
-            let repository = try attempt()
-            repository.reserveWasGivenUp()
-            return repository
         }
     }
 

@@ -10,7 +10,6 @@ import Testing
 @Suite struct StoreKillTests {
     /// Kills; the long form goes on for an hour.
     private static let rounds = 12
-    private static let fullSeconds: UInt64 = 3_600
     private static let clients = 2
     private static let diskKilobytes = 48 << 10
     private static let seed = UInt64.random(in: 0..<1_000_000)
@@ -67,7 +66,7 @@ import Testing
         let start = clock.monotonicNanoseconds()
         var round = 0
         while TestForm.isFull
-            ? clock.monotonicNanoseconds() - start < fullSeconds * 1_000_000_000
+            ? clock.monotonicNanoseconds() - start < TestForm.fullSeconds * 1_000_000_000
             : round < rounds
                 || known.withLock({
                     $0.pushes < rounds || $0.collections == 0 || $0.fetches < rounds

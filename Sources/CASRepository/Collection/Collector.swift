@@ -104,7 +104,7 @@ struct CollectionRun {
         do {
             return try advance()
         } catch let error as CASError where error.code == .resourceExhausted && !isDryRun {
-            if try repository.reserve.release() { return true }
+            if try repository.makeRoom() { return true }
             if phase == .gather {
                 // A better order can wait until there is room.
                 enter(.pack)
@@ -191,7 +191,7 @@ struct CollectionRun {
         scan = RootScan(repository, domain: domain)
         marking = Marking(repository, domain: domain)
         if isDryRun { return enter(.roots) }
-        if try repository.reserve.isNeeded { _ = try repository.reserve.release() }
+        if try repository.reserve.isNeeded { _ = try repository.makeRoom() }
         try repository.expireUploads(domain: domain)
         let now = repository.clock.monotonicNanoseconds()
         let longest = max(repository.limits.pushIdleNanoseconds, Repository.readNanoseconds)

@@ -1,3 +1,4 @@
+import CASCatalog
 import CASCore
 import CASFileSystem
 import Synchronization
@@ -52,7 +53,11 @@ final class SpaceReserve: Sendable {
                 isReleased.store(false, ordering: .releasing)
                 return true
             }
-            guard wanted >= min(bytes, SpaceReserve.leastBytes) else { return false }
+            guard wanted >= min(bytes, SpaceReserve.leastBytes) else {
+                // What little is left is not for pushes either.
+                isReleased.store(true, ordering: .releasing)
+                return false
+            }
             try removeFile()
             do {
                 try write(wanted)
@@ -113,8 +118,22 @@ final class SpaceReserve: Sendable {
 
 extension Repository {
     /// Keeps some space for collection from now on, if there is enough; whether it does.
+    ///
+    /// Where there is not, no push is taken before a collection made some.
     @discardableResult
-    package func keepReserve() throws -> Bool { try reserve.build() }
+    package func keepReserve() throws -> Bool {
+        let isKept = try reserve.build()
+        if !isKept { spaceAlarm.store(true, ordering: .relaxed) }
+        return isKept
+    }
+
+    /// Gives up the space kept for that, and has the catalog give up its log, which on a small disk may be
+    /// most of what is used; false if there is nothing to give up.
+    func makeRoom() throws -> Bool {
+        guard try reserve.release() else { return false }
+        try catalog.erase()
+        return true
+    }
 
     /// Says that the store could be opened only with the space that is kept for collection.
     func reserveWasGivenUp() {
@@ -130,7 +149,7 @@ extension Repository {
         do {
             return try body()
         } catch let error as CASError where error.code == .resourceExhausted {
-            guard try reserve.release() else { throw error }
+            guard try makeRoom() else { throw error }
             spaceAlarm.store(true, ordering: .relaxed)
             return try body()
         }
