@@ -310,17 +310,18 @@ import Testing
         try store.repository.push(tree, to: "team/a")
         let other = try PulledImage(store.repository, "team/kept")
         let image = try PulledImage(store.repository, "team/a")
-        let secret = try #require(tree.folder.files["main.py"]).content
-        let purge = try PurgeTask(
-            store.repository,
-            MaintenanceRequest(kind: .purge, digest: Digest.of(secret), reason: "a secret"),
-            domain: .standard)
-        while try purge.step() {}
-        #expect(try images(store).map(\.manifest) == [other.digest])
-        let entry = try #require(
-            try store.repository.ref(try RefName("team/a"), domain: .standard))
-        #expect(
-            try code { _ = try store.repository.derivedManifest(entry, domain: .standard) } != nil)
+        let secret = Digest.of(try #require(tree.folder.files["main.py"]).content)
+        for (isDryRun, count) in [(true, 2), (false, 1)] {
+            let request = MaintenanceRequest(
+                kind: .purge, isDryRun: isDryRun, digest: secret, reason: "a secret")
+            let purge = try PurgeTask(store.repository, request, domain: .standard)
+            while try purge.step() {}
+            #expect(try purge.progress["purged"] == 2 && images(store).count == count)
+        }
+        #expect(try images(store)[0].manifest == other.digest)
+        let (name, repository) = (try RefName("team/a"), store.repository)
+        let entry = try #require(try repository.ref(name, domain: .standard))
+        #expect(try code { _ = try repository.derivedManifest(entry, domain: .standard) } != nil)
         for case .sha256(let digest) in image.manifest.layers.map(\.digest) {
             #expect(try store.repository.blobReader(digest, domain: .standard) == nil)
         }

@@ -55,6 +55,30 @@ import Testing
         try trees[1].expectWhole(in: store.repository, "b")
     }
 
+    @Test func `each has image options of its own, and they stay`() throws {
+        let store = try TestStore()
+        let trees = try (0..<2).map { try SampleTree.random(UInt64(820 + $0)) }
+        for (index, tree) in trees.enumerated() {
+            try store.repository.push(tree, to: "known-\(index)")
+        }
+        func options(_ name: String) throws -> String? {
+            try store.repository.ref(try RefName(name), domain: .standard)?.imageOptions
+        }
+        var request = try request([("a", trees[0]), ("known-1", trees[1]), ("b", trees[1])])
+        request.imageOptions = "prefix=/one"
+        request.others[0].imageOptions = "prefix=/two"
+        let response = try commit(request, store.repository)
+        #expect(([response] + response.others).map(\.outcome) == [.done, .unchanged, .done])
+        #expect(try ["a", "known-1", "b"].map(options) == ["prefix=/one", "prefix=/two", ""])
+        _ = try commit(try self.request([("a", trees[1]), ("b", trees[0])]), store.repository)
+        #expect(try options("a") == "prefix=/one")
+        var wrong = try self.request([("a", trees[0]), ("b", trees[1])])
+        wrong.others[0].imageOptions = "prefix"
+        #expect(try code { _ = try commit(wrong, store.repository) } == .invalidArgument)
+        _ = try store.rebuild()
+        #expect(try ["a", "known-1", "b"].map(options) == ["prefix=/one", "prefix=/two", ""])
+    }
+
     @Test func `what forbids one forbids all`() throws {
         let store = try TestStore()
         let known = try SampleTree.random(810)

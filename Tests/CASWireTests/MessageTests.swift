@@ -34,10 +34,18 @@ import Testing
         #expect(
             try HistoryEntry(decoding: Samples.recordedMove().encode()) == Samples.recordedMove())
         for event in try Samples.events() + [Samples.renewal()] + Samples.keepingEvents()
-            + Samples.checkpointEvents() + Samples.imageEvents()
+            + Samples.checkpointEvents() + Samples.imageEvents() + [Samples.imageRenewal()]
         {
             #expect(try StoreEvent(decoding: event.encode()) == event)
         }
+    }
+
+    @Test func `image options are kept apart from none, in each ref of a commit`() throws {
+        #expect(try PushRequest(decoding: Samples.imagePush().encode()) == Samples.imagePush())
+        #expect(try Samples.imagePush().others[0].imageOptions?.isEmpty == true)
+        #expect(try RefEntry(decoding: Samples.imageEntry().encode()) == Samples.imageEntry())
+        #expect(try RefUpdate(decoding: Samples.imageUpdate.encode()) == Samples.imageUpdate)
+        #expect(try DerivedImage(decoding: Samples.basedImage.encode()) == Samples.basedImage)
     }
 
     @Test func `moves that go with another one have none of their own`() throws {

@@ -291,11 +291,14 @@ enum Samples {
             ]
             // What came with images.
             + [item(link), item(image)]
-            + imageEvents().enumerated().map { index, event in
+            + (imageEvents() + [try imageRenewal()]).enumerated().map { index, event in
                 (
                     "StoreEvent\(index + 13)", event.encode(),
                     { try StoreEvent(decoding: $0).encode() }
                 )
             }
+            + [
+                item(try imagePush()), item(try imageEntry()), item(imageUpdate), item(basedImage),
+            ]
     }
 }
