@@ -34,11 +34,16 @@ extension SQLiteTransaction: KeepingTransaction {
     }
 
     func takeBarrier(limit: Int, domain: Domain) throws -> [Digest] {
+        try take(from: "barrier", limit, domain)
+    }
+
+    /// Takes the first digests out of a table of nothing else.
+    private func take(from table: String, _ limit: Int, _ domain: Domain) throws -> [Digest] {
         try domain.requireStandard()
-        let query = try SQLiteQuery(database, "SELECT digest FROM barrier LIMIT ?")
+        let query = try SQLiteQuery(database, "SELECT digest FROM \(table) LIMIT ?")
         query.bind(1, Int64(limit))
         let digests = try query.all { try $0.digest(0) }
-        try delete("DELETE FROM barrier WHERE digest = ?", digests)
+        try delete("DELETE FROM \(table) WHERE digest = ?", digests)
         return digests
     }
 
@@ -52,12 +57,7 @@ extension SQLiteTransaction: KeepingTransaction {
     }
 
     func takeArrivals(limit: Int, domain: Domain) throws -> [Digest] {
-        try domain.requireStandard()
-        let query = try SQLiteQuery(database, "SELECT digest FROM arrivals LIMIT ?")
-        query.bind(1, Int64(limit))
-        let digests = try query.all { try $0.digest(0) }
-        try delete("DELETE FROM arrivals WHERE digest = ?", digests)
-        return digests
+        try take(from: "arrivals", limit, domain)
     }
 
     func insert(touch: Touch, domain: Domain) throws {

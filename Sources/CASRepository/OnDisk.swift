@@ -74,8 +74,7 @@ package enum StoreLocation {
         } catch let error as CASError where error.code == .resourceExhausted {
             // SQLite needs some pages to open anything, and recovery some to put right what was cut off.
             let reserve = "\(directory)/\(reserveName)"
-            let hasReserve = try fileSystem.size(reserve) != nil
-            if hasReserve { try fileSystem.remove(reserve) }
+            if try fileSystem.size(reserve) != nil { try fileSystem.remove(reserve) }
             do {
                 let repository = try attempt()
                 repository.reserveWasGivenUp()

@@ -54,4 +54,24 @@ import Testing
         try more.expectWhole(in: store.repository, "team/more")
         try kept.expectWhole(in: store.repository, "team/kept")
     }
+
+    @Test func `without room for a reserve no push is taken, until there is plenty`() throws {
+        let store = try TestStore(.memory) { $0.reserveBytes = 100_000 }
+        let machine = store.simulated
+        let tree = try SampleTree.random(1)
+        try store.repository.push(tree, to: "team/kept")
+        let used = machine.fileSizes.values.reduce(0, +)
+        // A push would fit, a reserve beside it would not.
+        machine.setCapacity(used + 300_000)
+        #expect(try !store.repository.keepReserve())
+        #expect(store.repository.takeSpaceAlarm())
+        let more = try SampleTree.random(2, largestFile: 9_000)
+        #expect(try code { try store.repository.push(more, to: "team/more") } == .resourceExhausted)
+        try tree.expectWhole(in: store.repository, "team/kept")
+        // Somebody enlarged the disk, and nobody collects.
+        machine.setCapacity(used + 2_000_000)
+        try store.repository.push(more, to: "team/more")
+        try more.expectWhole(in: store.repository, "team/more")
+        #expect(machine.fileSizes["/store/reserve"] == 100_000)
+    }
 }

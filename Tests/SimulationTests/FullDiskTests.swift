@@ -74,6 +74,34 @@ import Testing
         }
     }
 
+    @Test func `a log that a killed server left is given up while there is room for that`()
+        async throws
+    {
+        try await onThread {
+            let world = try ProcessWorld()
+            let disk = try SmallDisk(world.path("store"), kilobytes: 64 << 10)
+            try world.startServer()
+            var workspace = try SmallWorkspace(world.path("work"), seed: 1)
+            for _ in 0..<12 {
+                try world.succeed(["push", workspace.directory, "--to", "p"] + world.server)
+                try workspace.edit(includingLarge: false)
+            }
+            world.killServer()
+            let log = world.path("store/catalog.sqlite-wal")
+            let before = try #require(try DiskFileSystem().size(log))
+            try #require(before > 500_000)
+            let free = try DiskFileSystem().freeBytes(world.path("store"))
+            let ballast = open(world.path("store/ballast"), O_CREAT | O_WRONLY, 0o600)
+            #expect(posix_fallocate(ballast, 0, off_t(free - before)) == 0)
+            close(ballast)
+            try world.startServer()
+            #expect(try DiskFileSystem().size(log) ?? 0 < before / 2)
+            _ = try world.fetched("p", world.server)
+            #expect(world.stopServer(SIGTERM)?.status == 0)
+            withExtendedLifetime(disk) {}
+        }
+    }
+
     @Test func `a fetch onto a full disk says so, and goes on once there is room`() async throws {
         try await onThread {
             let world = try ProcessWorld()

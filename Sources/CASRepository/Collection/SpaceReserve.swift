@@ -11,6 +11,8 @@ final class SpaceReserve: Sendable {
     private static let pieceBytes = 1 << 20
     /// The part of a disk that is kept at most: small ones keep less than asked for, or pushes had nothing.
     private static let shareOfDisk: UInt64 = 8
+    /// So many reserves of free space are more than what was given up left.
+    private static let plenty: UInt64 = 4
     /// Less than this would not help anybody.
     private static let leastBytes: UInt64 = 256 << 10
     private let fileSystem: any FileSystem
@@ -34,8 +36,12 @@ final class SpaceReserve: Sendable {
     var heldBytes: UInt64 { get throws { try fileSystem.size(path) ?? 0 } }
 
     /// Throws `resourceExhausted` while the space belongs to collection.
+    ///
+    /// A disk that got much more room, as one that was enlarged, is found out here: nobody may be collecting.
     func admitPush() throws {
         guard isReleased.load(ordering: .acquiring) else { return }
+        let enough = SpaceReserve.plenty * bytes
+        if try fileSystem.freeBytes(FilePaths.parent(path)) >= enough, try build() { return }
         throw CASError(
             .resourceExhausted, "the store's disk is full, and space is being made",
             hint: "free some: cas rm what is not needed, cas rule set …, or a larger volume")
@@ -131,7 +137,11 @@ extension Repository {
     /// most of what is used; false if there is nothing to give up.
     func makeRoom() throws -> Bool {
         guard try reserve.release() else { return false }
-        try catalog.erase()
+        do {
+            try catalog.erase()
+        } catch let error as CASError where error.code == .resourceExhausted {
+            // Then the log stays; what was given up is there all the same.
+        }
         return true
     }
 
