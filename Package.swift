@@ -212,7 +212,8 @@ let package = Package(
         tests(
             "CASRegistryTests",
             [
-                "CASCore", "CASWire", "CASFileSystem", "CASOCI", "CASRepository", "CASHTTP",
+                "CASCore", "CASWire", "CASFileSystem", "CASOCI", "CASCatalog", "CASRepository",
+                "CASHTTP",
                 "CASRegistry", "CASServer", httpTypes, log,
             ]),
         tests(

@@ -76,6 +76,8 @@ package struct Limits: Sendable {
     /// Seconds for which a blob stays that was linked and that no manifest names yet.
     package var linkSeconds: UInt64 = 24 * 60 * 60
 
+    /// Bytes of manifests that are read for one page of what refers to another one at most.
+    package var referrersReadBytes = 64 << 20
     /// Seconds for which a token holds that the registry issues to who showed credentials.
     package var registryTokenSeconds: Int64 = 300
 

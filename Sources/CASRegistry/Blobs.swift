@@ -71,8 +71,9 @@ extension RegistryDoor {
     ) async throws -> Response {
         let isThere = try await shared.blocking { [self] in
             guard let known = try resolve(digest) else { return false }
-            let isEnded = try repository.unlink(
-                name, known, kind: .blob, provenance(caller), domain: domain)
+            let isEnded =
+                try repository.unlink(
+                    name, known, kind: .blob, provenance(caller), domain: domain) != nil
             guard try isEnded || !isDerived(name, known, .blob) else {
                 throw RegistryDoor.notDeletable(digest)
             }

@@ -8,8 +8,6 @@ import Hummingbird
 
 /// Lists: tags, repositories, and what refers to a manifest; each in pages.
 extension RegistryDoor {
-    /// Names that are looked at for one page of repositories, whoever may see them.
-    private static let scannedNames = 10_000
     /// Bytes that one page of referrers has at most: clients read no more.
     private static let referrersBytes = 4 << 20
 
@@ -92,24 +90,14 @@ extension RegistryDoor {
     private func catalogPage(
         _ caller: RegistryCaller, after last: String, limit: Int
     ) throws -> (names: [String], next: String?) {
-        var names: [String] = []
-        var after = last.isEmpty ? nil : last
-        var scanned = 0
-        while scanned < RegistryDoor.scannedNames {
-            let page = try repository.repositories(
-                after: after, limit: shared.limits.listingEntries, domain: domain)
-            for name in page where caller.sees(name) {
-                guard names.count < limit else { return (names, names.last) }
-                names.append(name)
-            }
-            scanned += page.count
-            guard page.count == shared.limits.listingEntries, let end = page.last else {
-                return (names, nil)
-            }
-            after = end
+        let found = try caller.visibleNames.page(after: last, limit: limit + 1) { after, limit in
+            try repository.repositories(
+                after: after, limit: min(limit, shared.limits.listingEntries), domain: domain)
+        } exists: {
+            try isThere($0)
         }
-        // The place of the next page tells of no name that the caller may not see.
-        return (names, names.last)
+        let names = Array(found.prefix(limit))
+        return (names, found.count > limit ? names.last : nil)
     }
 
     func referrers(
@@ -144,30 +132,27 @@ extension RegistryDoor {
     ) throws -> (manifests: [JSON], next: Digest?) {
         var manifests: [JSON] = []
         var bytes = 0
-        var links = try referring(name, subject, after: last, limit: limit + 1)
-        let hasMore = links.count > limit
-        links.removeLast(hasMore ? links.count - limit : 0)
-        var done = last
-        for link in links {
-            if type == nil || link.artifactType == type {
-                guard let descriptor = try descriptor(link) else { continue }
-                let json = descriptor.json
-                bytes += json.encode().count
-                if bytes > RegistryDoor.referrersBytes, !manifests.isEmpty {
-                    return (manifests, done)
-                }
-                manifests.append(json)
-            }
-            done = link.digest
+        var readBytes = 0
+        let links = try referring(name, subject, after: last, limit: limit + 1)
+        for (index, link) in links.prefix(limit).enumerated() {
+            // The page goes on behind what was looked at, also where that is gone or of another type.
+            let done = index > 0 ? links[index - 1].digest : last
+            guard type == nil || link.artifactType == type else { continue }
+            readBytes += Int(clamping: link.size)
+            if index > 0, readBytes > shared.limits.referrersReadBytes { return (manifests, done) }
+            guard let json = try descriptor(link)?.json else { continue }
+            bytes += json.encode().count
+            if index > 0, bytes > RegistryDoor.referrersBytes { return (manifests, done) }
+            manifests.append(json)
         }
-        return (manifests, hasMore ? done : nil)
+        return (manifests, links.count > limit ? links[limit - 1].digest : nil)
     }
 
     /// Links about a subject, those too that were made before anything was known by its SHA-512.
     private func referring(
         _ name: String, _ subject: OCIDigest, after last: Digest?, limit: Int
     ) throws -> [OCILink] {
-        var keys: Set<Digest> = [try key(ofSubject: subject)]
+        var keys: Set<Digest> = [try key(of: subject)]
         if case .sha512 = subject { keys.insert(RegistryDoor.stand(for: subject)) }
         let links = try keys.flatMap {
             try repository.referrers(name, to: $0, after: last, limit: limit, domain: domain)
@@ -183,7 +168,7 @@ extension RegistryDoor {
         else { return nil }
         let annotations = try JSON(decoding: bytes)["annotations"]?.map ?? [:]
         return Descriptor(
-            mediaType: link.mediaType, digest: try shownDigest(link.digest, bytes),
+            mediaType: link.mediaType, digest: RegistryDoor.shownDigest(link, bytes),
             size: UInt64(bytes.count), annotations: annotations, artifactType: link.artifactType)
     }
 

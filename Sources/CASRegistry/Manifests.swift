@@ -59,9 +59,8 @@ extension RegistryDoor {
                 blob: digest, maximumBytes: shared.limits.manifestBytes, domain: domain)
         else { return nil }
         return Found(
-            digest: try shown ?? shownDigest(digest, bytes), bytes: bytes,
-            mediaType: link.mediaType,
-            expires: expires)
+            digest: shown ?? RegistryDoor.shownDigest(link, bytes), bytes: bytes,
+            mediaType: link.mediaType, expires: expires)
     }
 
     /// The manifest that a tag names, or that of the image that its snapshot is.
@@ -72,11 +71,12 @@ extension RegistryDoor {
         }
     }
 
-    /// The digest to call a manifest by where the request named none: by SHA-512 what was pushed by that.
-    func shownDigest(_ digest: Digest, _ bytes: [UInt8]) throws -> OCIDigest {
-        let alias = bytes.withUnsafeBytes { SHA512Hasher.of($0) }
-        return try repository.digest(alias: alias, domain: domain) == digest
-            ? .sha512(alias) : .sha256(digest)
+    /// The digest to call a manifest by where the request named none.
+    ///
+    /// That by which this repository was given it last: what others push elsewhere changes nothing.
+    static func shownDigest(_ link: OCILink, _ bytes: [UInt8]) -> OCIDigest {
+        link.isBySHA512
+            ? .sha512(bytes.withUnsafeBytes { SHA512Hasher.of($0) }) : .sha256(link.digest)
     }
 
     func putManifest(
@@ -96,9 +96,10 @@ extension RegistryDoor {
         notes.received = body.buffer.count
         let bytes = Array(body.buffer.bytes)
         let type = request.headers[.contentType]
-        let condition = try RegistryDoor.precondition(request)
+        let condition = try RegistryDoor.condition(request)
         let put = try await shared.blocking { [self] in
-            try self.put(bytes, type, name, reference, tags, condition, caller)
+            try self.put(
+                bytes, type, name, reference, tags, try precondition(condition), caller)
         }
         for tag in tags { shared.moved(try RefName(name: name, tag: tag)) }
         var response = Response(
@@ -147,13 +148,13 @@ extension RegistryDoor {
         let summary = try ManifestSummary(bytes, contentType: type)
         var manifest = NewManifest(name: name, bytes: bytes, mediaType: summary.mediaType)
         manifest.artifactType = summary.artifactType
-        manifest.subject = try summary.subject.map { try key(ofSubject: $0.digest) }
+        manifest.subject = try summary.subject.map { try key(of: $0.digest) }
         if case .sha512(let alias) = digest { manifest.sha512 = alias }
         manifest.tags = tags
         if case .digest = reference { manifest.isByDigest = true }
         var names: [Digest: OCIDigest] = [:]
-        manifest.blobs = try known(summary.requiredBlobs, &names)
-        manifest.manifests = try known(summary.requiredManifests, &names)
+        manifest.blobs = try keys(summary.requiredBlobs, &names)
+        manifest.manifests = try keys(summary.requiredManifests, &names)
         manifest.optional = try summary.optional.compactMap(resolve)
         manifest.precondition = condition
         manifest.provenance = provenance(caller)
@@ -172,22 +173,18 @@ extension RegistryDoor {
         }
     }
 
-    /// What the store calls these; throws a `Refusal` for those that nobody pushed.
-    private func known(
+    /// What the store calls these.
+    ///
+    /// A SHA-512 that nobody pushed stands for itself by what no repository has, so that the answer does not tell
+    /// it from one that another repository has.
+    private func keys(
         _ digests: [OCIDigest], _ names: inout [Digest: OCIDigest]
     ) throws -> [Digest] {
-        var known: [Digest] = []
-        var missing: [OCIDigest] = []
-        for digest in digests {
-            if let found = try resolve(digest) {
-                names[found] = digest
-                known.append(found)
-            } else {
-                missing.append(digest)
-            }
+        try digests.map { digest in
+            let key = try key(of: digest)
+            names[key] = digest
+            return key
         }
-        guard missing.isEmpty else { throw RegistryDoor.missing(missing) }
-        return known
     }
 
     private static func missing(_ digests: [OCIDigest]) -> Refusal {
@@ -200,27 +197,45 @@ extension RegistryDoor {
         return refusal
     }
 
-    /// What links call a subject: a SHA-512 that nothing is known by stands for itself by its own digest.
-    func key(ofSubject digest: OCIDigest) throws -> Digest {
+    /// What links call something: a SHA-512 that nothing is known by stands for itself by its own digest.
+    func key(of digest: OCIDigest) throws -> Digest {
         try resolve(digest) ?? RegistryDoor.stand(for: digest)
     }
 
-    /// Names a SHA-512 among subjects before anything is known by it.
+    /// Names a SHA-512 before anything is known by it.
     static func stand(for digest: OCIDigest) -> Digest {
         Digest.of(Array(digest.description.utf8))
     }
 
-    /// What the tags of a manifest have to name, as a conditional request says (RFC 9110, 13.1).
-    private static func precondition(_ request: Request) throws -> Precondition {
-        if request.headers[.ifNoneMatch] == "*" { return .absent }
-        guard let header = request.headers[.ifMatch], header != "*" else { return .any }
+    /// What the tags of a manifest have to name, as a request says.
+    private enum Condition: Sendable {
+        case anything
+        case nothing
+        case manifest(OCIDigest)
+    }
+
+    /// Reads the conditions of a request (RFC 9110, 13.1).
+    private static func condition(_ request: Request) throws -> Condition {
+        if request.headers[.ifNoneMatch] == "*" { return .nothing }
+        guard let header = request.headers[.ifMatch], header != "*" else { return .anything }
         guard header.hasPrefix("\""), header.hasSuffix("\""), header.count > 2,
-            case .sha256(let digest)? = try? OCIDigest(header.dropFirst().dropLast())
-        else {
-            throw Refusal(
-                .manifestInvalid, "no manifest has the tag that If-Match names", status: 412)
+            let digest = try? OCIDigest(String(header.dropFirst().dropLast()))
+        else { throw unmatched }
+        return .manifest(digest)
+    }
+
+    private func precondition(_ condition: Condition) throws -> Precondition {
+        switch condition {
+        case .anything: return .any
+        case .nothing: return .absent
+        case .manifest(let digest):
+            guard let known = try resolve(digest) else { throw RegistryDoor.unmatched }
+            return .digest(known)
         }
-        return .digest(digest)
+    }
+
+    private static var unmatched: Refusal {
+        Refusal(.manifestInvalid, "no manifest has the tag that If-Match names", status: 412)
     }
 
     func deleteManifest(
@@ -239,12 +254,13 @@ extension RegistryDoor {
                 return true
             case .digest(let digest):
                 guard let known = try resolve(digest) else { return false }
-                let isEnded = try repository.unlink(
+                let tags = try repository.unlink(
                     name, known, kind: .manifest, provenance(caller), domain: domain)
-                guard try isEnded || !isDerived(name, known, .manifest) else {
+                guard try tags != nil || !isDerived(name, known, .manifest) else {
                     throw RegistryDoor.notDeletable(digest)
                 }
-                return isEnded
+                for tag in tags ?? [] { shared.moved(tag) }
+                return tags != nil
             }
         }
         guard isThere else { throw Refusal.unknownManifest(reference.text) }

@@ -82,7 +82,7 @@ extension RegistryDoor {
         case impossible
     }
 
-    /// Links a blob of another repository: of the one that is named, or of any that the caller may read.
+    /// Links a blob of another repository: of the one that is named, else of any that the caller may read.
     private func mount(
         _ digest: OCIDigest, from source: String?, to name: String, _ caller: RegistryCaller
     ) throws -> Mount {
@@ -93,13 +93,19 @@ extension RegistryDoor {
         {
             return .done
         }
-        var names = try repository.linkedAnywhere(
+        let names = try repository.linkedAnywhere(
             digest, limit: shared.limits.listingEntries, domain: domain)
-        if let source, let place = names.firstIndex(of: source) { names.swapAt(0, place) }
         for other in names where caller.allows(.pull, other) {
             if try repository.mount(digest, from: other, to: name, domain: domain) { return .done }
         }
-        return names.first { caller.lacks(.pull, $0) }.map { .lacksScope($0) } ?? .impossible
+        guard let source else {
+            return names.first { caller.lacks(.pull, $0) }.map { .lacksScope($0) } ?? .impossible
+        }
+        // Who named a source is asked for a token for that one, never for another that has the blob too.
+        guard RefName.isName(source), caller.lacks(.pull, source),
+            try repository.link(source, digest, kind: .blob, domain: domain) != nil
+        else { return .impossible }
+        return .lacksScope(source)
     }
 
     /// PATCH: more bytes, with a range that says where they belong or without.

@@ -36,12 +36,15 @@ package struct OCILink: WireMessage {
     package var parts: [Digest]
     /// What it names too and what need not be there, as layers that lie elsewhere; kept where it is here.
     package var optional: [Digest]
+    /// Whether a manifest was pushed by its SHA-512 last: what answers for its tags call it by then.
+    package var isBySHA512: Bool
 
     /// A link from its parts.
     package init(
         name: String, digest: Digest, kind: Kind, size: UInt64, mediaType: String = "",
         artifactType: String = "", subject: Digest? = nil, isRoot: Bool = false,
-        created: Timestamp, parts: [Digest] = [], optional: [Digest] = []
+        created: Timestamp, parts: [Digest] = [], optional: [Digest] = [],
+        isBySHA512: Bool = false
     ) {
         self.name = name
         self.digest = digest
@@ -54,6 +57,7 @@ package struct OCILink: WireMessage {
         self.created = created
         self.parts = parts
         self.optional = optional
+        self.isBySHA512 = isBySHA512
     }
 
     /// What is kept with it: all that it names, and what it is about.
@@ -72,6 +76,7 @@ package struct OCILink: WireMessage {
         output.append(field: 9, time: created)
         for part in parts { output.append(element: 10, bytes: part.bytes) }
         for part in optional { output.append(element: 11, bytes: part.bytes) }
+        output.append(field: 12, flag: isBySHA512)
         return output
     }
 
@@ -80,7 +85,7 @@ package struct OCILink: WireMessage {
         var kind: Kind?
         self.init(
             name: "", digest: .zero, kind: .blob, size: 0, created: Timestamp(seconds: 0))
-        try readFields(bytes, upTo: 11) { number, type, reader in
+        try readFields(bytes, upTo: 12) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): name = try reader.repositoryName()
             case (2, .lengthDelimited): digest = try reader.digest()
@@ -99,6 +104,7 @@ package struct OCILink: WireMessage {
                     throw WireFailure.tooMany("parts")
                 }
                 optional.append(try reader.digest())
+            case (12, .varint): isBySHA512 = try reader.varint() != 0
             default: return false
             }
             return true

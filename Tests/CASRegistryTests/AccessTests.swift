@@ -191,6 +191,11 @@ import Testing
                     answer.headers["www-authenticate"]?.contains(
                         "scope=\"repository:team/b:pull,push repository:team/a:pull\"") == true)
             }
+            // Who names a source hears nothing of another one that has the blob.
+            for source in ["team/z", "other/z", "NO"] {
+                let answer = try client.request("POST", "\(mount)&from=\(source)", narrow)
+                #expect(answer.status == 202, "\(source)")
+            }
             let wide = try Self.bearer(
                 client, writer,
                 "repository:team/b:pull,push repository:team/a:pull"

@@ -1,8 +1,11 @@
+import CASCatalog
 import CASCore
 import CASOCI
 import CASServer
 import CASTestSupport
 import Testing
+
+@testable import CASRepository
 
 /// Tags, repositories, referrers: their order and their pages.
 @Suite struct ListTests {
@@ -130,6 +133,43 @@ import Testing
                 #expect(filtered.json["manifests"]?.elements?.count == count, "\(type)")
                 let paged = try pages(client, "\(path)?n=1&artifactType=\(type)", "manifests")
                 #expect(paged.flatMap { $0 }.count == count, "\(type)")
+            }
+        }
+    }
+
+    @Test func `a page of referrers ends where much was read, and passes over what is lost`()
+        async throws
+    {
+        try await onThread {
+            let world = try RegistryWorld { configuration, _ in
+                configuration.limits.referrersReadBytes = 7_000
+            }
+            let subject = OCIDigest.of([1])
+            let path = "/v2/a/referrers/\(subject)"
+            var digests: [Digest] = []
+            do {
+                let client = try world.client()
+                for number in 0..<6 {
+                    let manifest = try client.image(
+                        "a", seed: UInt64(number), subject: subject,
+                        annotations: ["text": String(repeating: "x", count: 2_000)])
+                    let digest = OCIDigest.of(manifest)
+                    #expect(try client.put("a", digest.description, manifest).status == 201)
+                    digests.append(Digest.of(manifest))
+                }
+                digests.sort()
+                let found = try pages(client, path, "manifests")
+                #expect(found.map(\.count) == [2, 2, 2])
+            }
+            let lost = [digests[1], digests[5]]
+            try world.restart {
+                try $0.catalog.write { try $0.remove(locations: lost, domain: .standard) }
+            }
+            for count in [1, 2, 1_000] {
+                let found = try pages(world.client(), "\(path)?n=\(count)", "manifests")
+                let shown = found.flatMap { $0.compactMap { $0["digest"]?.text } }
+                let expected = digests.filter { !lost.contains($0) }
+                #expect(shown == expected.map { OCIDigest.sha256($0).description }, "\(count)")
             }
         }
     }

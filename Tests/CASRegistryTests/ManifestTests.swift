@@ -69,6 +69,57 @@ import Testing
         }
     }
 
+    @Test func `what others push by SHA-512 changes no answer of a repository`() async throws {
+        try await onThread {
+            let world = try RegistryWorld()
+            let client = try world.client()
+            let manifest = try client.image("a")
+            let digest = OCIDigest.of(manifest)
+            let long = OCIDigest.of(manifest, .sha512)
+            #expect(try client.put("a", "one", manifest).status == 201)
+            _ = try client.image("b")
+            #expect(try client.put("b", "\(long)?tag=one", manifest).status == 201)
+            try client.push("c", manifest, .sha512)
+            for (name, expected) in [("a", digest), ("b", long)] {
+                let got = try client.request("GET", "/v2/\(name)/manifests/one")
+                #expect((got.status, got.digest) == (200, expected.description), "\(name)")
+                #expect(got.headers["etag"] == "\"\(expected)\"")
+            }
+            let about = try client.image("a", seed: 2, subject: OCIDigest.of([1]))
+            #expect(try client.put("a", OCIDigest.of(about).description, about).status == 201)
+            try client.push("c", about, .sha512)
+            let list = try client.request("GET", "/v2/a/referrers/\(OCIDigest.of([1]))").json
+            let shown = list["manifests"]?.elements?.first?["digest"]?.text
+            #expect(shown == OCIDigest.of(about).description)
+            // Whoever puts it by the other digest says what it is called from then on.
+            #expect(try client.put("a", "\(long)?tag=two", manifest).status == 201)
+            #expect(
+                try client.request("HEAD", "/v2/a/manifests/one").digest == long.description)
+            #expect(try client.put("a", "two", manifest).status == 201)
+            #expect(
+                try client.request("HEAD", "/v2/a/manifests/one").digest == digest.description)
+        }
+    }
+
+    @Test func `a condition takes either digest of a manifest`() async throws {
+        try await onThread {
+            let world = try RegistryWorld()
+            let client = try world.client()
+            let manifests = try (1...3).map { try client.image("a", seed: $0) }
+            let first = OCIDigest.of(manifests[0], .sha512)
+            let never = OCIDigest.of([1], .sha512)
+            #expect(try client.put("a", "\(first)?tag=v1", manifests[0]).status == 201)
+            func put(_ number: Int, _ tag: OCIDigest) throws -> Int {
+                try client.put("a", "v1", manifests[number], ["if-match": "\"\(tag)\""]).status
+            }
+            #expect(try put(1, never) == 412)
+            #expect(try client.request("HEAD", "/v2/a/manifests/v1").digest == first.description)
+            #expect(try put(1, first) == 201)
+            #expect(try put(2, first) == 412)
+            #expect(try put(2, OCIDigest.of(manifests[1])) == 201)
+        }
+    }
+
     @Test func `as many tags as allowed are put at once`() async throws {
         try await onThread {
             let world = try RegistryWorld { configuration, _ in
@@ -146,6 +197,39 @@ import Testing
             let put = try client.put("a", "v1", index, type: MediaType.imageIndex)
             #expect((put.status, put.code) == (400, "MANIFEST_BLOB_UNKNOWN"))
             #expect(put.text.contains(absent.description))
+        }
+    }
+
+    @Test func `what lacks does not tell what another repository has`() async throws {
+        try await onThread {
+            let world = try RegistryWorld()
+            let client = try world.client()
+            try client.push("other", [1], .sha512)
+            try client.push("other", [2])
+            let lacking: [OCIDigest] = [
+                .of([1], .sha512), .of([9], .sha512), .of([2]), .of([9]),
+            ]
+            try client.push("a", Array("{}".utf8))
+            let manifest = JSON.object([
+                JSON.Member("schemaVersion", .integer(2)),
+                JSON.Member("mediaType", .text(MediaType.imageManifest)),
+                JSON.Member(
+                    "config",
+                    Descriptor(mediaType: MediaType.imageConfig, of: Array("{}".utf8)).json),
+                JSON.Member(
+                    "layers",
+                    .list(
+                        lacking.map {
+                            Descriptor(mediaType: MediaType.imageLayer, digest: $0, size: 1).json
+                        })),
+            ]).encode()
+            let answer = try client.put("a", "v1", manifest)
+            #expect(answer.status == 400)
+            let errors = RegistryError.parse(answer.body)
+            #expect(errors.map(\.code) == lacking.map { _ in .manifestBlobUnknown })
+            for (error, digest) in zip(errors, lacking) {
+                #expect(error.message.contains(digest.description))
+            }
         }
     }
 

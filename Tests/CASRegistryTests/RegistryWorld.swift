@@ -47,9 +47,16 @@ final class RegistryWorld: Sendable {
 
     func stop() throws { try running.withLock { try $0.take()?.stop() } }
 
-    /// Ends the server and starts it again, on another port.
-    func restart() throws {
+    /// Ends the server and starts it again, on another port; `change` gets the store in between.
+    func restart(_ change: ((Repository) throws -> Void)? = nil) throws {
         try stop()
+        if let change {
+            let repository = try StoreLocation.open(
+                directory: configuration.storeDirectory, create: false)
+            let result = Result { try change(repository) }
+            try repository.close()
+            try result.get()
+        }
         let server = try Server.start(configuration)
         running.withLock { $0 = server }
     }

@@ -257,8 +257,8 @@ import Testing
         #expect(links[1]?.kind == .blob)
         #expect(try store.repository.link("team/b", digest, domain: .standard) == nil)
         #expect(
-            try !store.repository.unlink(
-                "team/a", digest, kind: .blob, Provenance(), domain: .standard))
+            try store.repository.unlink(
+                "team/a", digest, kind: .blob, Provenance(), domain: .standard) == nil)
         #expect(try PulledImage(store.repository, digest: image.digest).layers == image.layers)
         store.clock.advance(nanoseconds: 40 * Self.day)
         try collect(store)

@@ -133,7 +133,7 @@ enum Samples {
     static let link = OCILink(
         name: "team/image", digest: digest, kind: .manifest, size: 7, mediaType: "m",
         artifactType: "a", subject: other, isRoot: true, created: time, parts: [other, digest],
-        optional: [other])
+        optional: [other], isBySHA512: true)
 
     static let image = DerivedImage(
         tree: digest, options: [1, 2], manifest: other, mediaType: "m", config: digest,

@@ -37,8 +37,8 @@ struct RegistryCaller: Sendable {
             && (grants.map { $0.contains(.catalog) } ?? true)
     }
 
-    /// Whether a repository is shown to it in lists.
-    func sees(_ name: String) -> Bool { ownerAllows(.pull, name) }
+    /// The repositories that it is shown in lists.
+    var visibleNames: VisibleNames { VisibleNames(caller.scopes) }
 
     /// What of the wanted it may have.
     func granted(_ wanted: [RegistryScope]) -> [RegistryScope] {

@@ -47,12 +47,12 @@ extension Repository {
         context.record(.ociLinked(link, domain, sequence: try transaction.nextSequence()))
     }
 
-    /// Ends a link, that of a manifest with all tags of the name that name it, at once; false where there is
-    /// none; throws `failedPrecondition` where a tag is created once.
+    /// Ends a link, that of a manifest with all tags of the name that name it, at once; those tags, or nil where
+    /// there is no such link; throws `failedPrecondition` where a tag is created once.
     package func unlink(
         _ name: String, _ digest: Digest, kind: OCILink.Kind, _ provenance: Provenance,
         domain: Domain
-    ) throws -> Bool {
+    ) throws -> [RefName]? {
         try makingRoom {
             try commit(session: nil, isEvent: true) { [self] context in
                 try unlink(name, digest, kind, provenance, context, domain)
@@ -63,9 +63,9 @@ extension Repository {
     private func unlink(
         _ name: String, _ digest: Digest, _ kind: OCILink.Kind, _ provenance: Provenance,
         _ context: CommitContext, _ domain: Domain
-    ) throws -> Bool {
+    ) throws -> [RefName]? {
         let transaction = context.transaction
-        guard try transaction.link(name, digest, kind, domain: domain) != nil else { return false }
+        guard try transaction.link(name, digest, kind, domain: domain) != nil else { return nil }
         var tags: [RefEntry] = []
         if kind == .manifest {
             tags = try transaction.refs(named: name, holding: digest, limit: .max, domain: domain)
@@ -86,7 +86,7 @@ extension Repository {
             .ociUnlinked(
                 name: name, digest, kind, provenance, domain,
                 sequence: try transaction.nextSequence()))
-        return true
+        return tags.map(\.name)
     }
 
     /// Ends all links to what is removed for good, and what knows it by other names.

@@ -202,6 +202,7 @@ struct ManifestPut: Sendable {
             name: manifest.name, digest: digest, kind: .manifest,
             size: UInt64(manifest.bytes.count), mediaType: manifest.mediaType,
             artifactType: manifest.artifactType, subject: manifest.subject,
-            isRoot: manifest.isByDigest, created: now, parts: parts, optional: optional)
+            isRoot: manifest.isByDigest, created: now, parts: parts, optional: optional,
+            isBySHA512: manifest.sha512 != nil)
     }
 }

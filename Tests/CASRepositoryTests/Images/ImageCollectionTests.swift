@@ -107,7 +107,7 @@ import Testing
         #expect(try store.repository.blobBytes(digests[0]) != nil)
         #expect(
             try store.repository.unlink(
-                Self.name, manifest, kind: .manifest, Self.provenance, domain: .standard))
+                Self.name, manifest, kind: .manifest, Self.provenance, domain: .standard) != nil)
         // The history of the tag keeps it for a while.
         wait(store, days: 31)
         let progress = try store.repository.collectAll()

@@ -86,19 +86,21 @@ import Testing
         _ = try repository.put(Self.name, "two", tags: ["c"], blobs: [blob])
         let digest = Digest.of(Array("one".utf8))
         #expect(
-            try !repository.unlink(
-                Self.name, digest, kind: .blob, Self.provenance, domain: .standard))
+            try repository.unlink(
+                Self.name, digest, kind: .blob, Self.provenance, domain: .standard) == nil)
         #expect(
             try repository.unlink(
-                Self.name, digest, kind: .manifest, Self.provenance, domain: .standard))
+                Self.name, digest, kind: .manifest, Self.provenance, domain: .standard)?
+                .map(\.tag) == ["a", "b"])
         #expect(
-            try !repository.unlink(
-                Self.name, digest, kind: .manifest, Self.provenance, domain: .standard))
+            try repository.unlink(
+                Self.name, digest, kind: .manifest, Self.provenance, domain: .standard) == nil)
         let names = try repository.refs(prefix: Self.name, after: nil, limit: 9, domain: .standard)
         #expect(names.map(\.name.tag) == ["c"])
         #expect(try !repository.hasLink(Self.name, digest))
         #expect(
-            try repository.unlink(Self.name, blob, kind: .blob, Self.provenance, domain: .standard))
+            try repository.unlink(Self.name, blob, kind: .blob, Self.provenance, domain: .standard)
+                == [])
         #expect(try !repository.hasLink(Self.name, blob))
         #expect(try repository.hasLink("team/other", blob))
         _ = try store.rebuild()
