@@ -38,6 +38,13 @@ def odd_tars():
     yield "plain", plain
     yield "GNU names", archive([("b/" + "long" * 60, text(3000), file), ("b/x", text(70_000), file)], tarfile.GNU_FORMAT)
     yield "hard links, devices", archive([("x", text(5000), file), ("y", b"", tarfile.LNKTYPE), ("z", b"", tarfile.CHRTYPE)])
+    outside = [("../../outside", text(3000), file), ("/etc/shadow", text(70_000), file), ("a/../../b", text(10), file),
+               ("link", b"", tarfile.SYMTYPE), ("link/below", text(5000), file), ("twice", text(100), file), ("twice", text(90_000), file),
+               ("a\tb\x7f", text(100), file), ("n" * 5000, text(100), file), (".wh..wh..opq", b"", file), ("", text(100), file),
+               ("device", b"", tarfile.BLKTYPE), ("pipe", b"", tarfile.FIFOTYPE), (".", b"", tarfile.DIRTYPE)]
+    yield "names that lead out", archive(outside)
+    yield "names that lead out, GNU", archive(outside, tarfile.GNU_FORMAT)
+    yield "4,000 empty files of one name", header(size=b"00000000000\0") * 4000
     yield "without its end", plain[:-10_240]
     yield "cut in a header", plain[:700]
     yield "cut in a file", plain[:300_000]
