@@ -52,11 +52,12 @@ extension RegistryDoor {
             // Other bytes than those that the strong tag stands for.
             headers[.eTag] = "W/\(tag)"
             headers[.acceptRanges] = nil
-            return Response(status: .ok, headers: headers, body: body(context, nil) { frames })
+            return Response(
+                status: .ok, headers: headers, body: body("oci-blobs", context, nil) { frames })
         }
         return Response(
             status: .ok, headers: headers,
-            body: body(context, reader.size) { try reader.pieces(0..<reader.size) })
+            body: body("oci-blobs", context, reader.size) { try reader.pieces(0..<reader.size) })
     }
 
     private func reader(_ name: String, _ digest: OCIDigest) throws -> OCIBlobReader? {
@@ -94,7 +95,7 @@ extension RegistryDoor {
             headers[.contentRange] = ContentRange(range, size: reader.size).description
             return Response(
                 status: .partialContent, headers: headers,
-                body: body(context, UInt64(range.count)) { try reader.pieces(range) })
+                body: body("oci-blobs", context, UInt64(range.count)) { try reader.pieces(range) })
         }
         let multipart = MultipartRanges(
             ranges, size: reader.size, mediaType: MediaType.octetStream,
@@ -102,17 +103,19 @@ extension RegistryDoor {
         headers[.contentType] = multipart.contentType
         return Response(
             status: .partialContent, headers: headers,
-            body: body(context, multipart.contentLength) { MultipartSource(reader, multipart) })
+            body: body("oci-blobs", context, multipart.contentLength) {
+                MultipartSource(reader, multipart)
+            })
     }
 
     /// A body of pieces that are read as they are sent.
-    private func body(
-        _ context: Context, _ count: UInt64?,
+    func body(
+        _ door: String, _ context: Context, _ count: UInt64?,
         _ open: @escaping @Sendable () throws -> any PieceSource
     ) -> ResponseBody {
         ResponseBody(contentLength: count.map { Int(clamping: $0) }) { [shared] writer in
             let source = try await shared.blocking(open)
-            try await shared.sendAll("oci-blobs", context) { wanted in
+            try await shared.sendAll(door, context) { wanted in
                 var piece = AnswerPiece.empty
                 while piece.count < wanted {
                     guard try source.next({ piece.append($0) }) else {

@@ -3,6 +3,7 @@ import CASHTTP
 import CASOCI
 import CASRepository
 import CASWire
+import HTTPTypes
 
 /// Images of snapshots that are being made: those who ask for one wait here, and hold no thread meanwhile.
 actor DerivedManifests {
@@ -49,8 +50,10 @@ extension RegistryDoor {
 
     /// What is said of what a snapshot stands for: it goes with that.
     static func notDeletable(_ digest: OCIDigest) -> Refusal {
-        Refusal(
+        var refusal = Refusal(
             .unsupported, "\(digest) belongs to a snapshot and goes with it",
             detail: "delete the tags that name the snapshot")
+        refusal.headers[.allow] = "GET, HEAD"
+        return refusal
     }
 }

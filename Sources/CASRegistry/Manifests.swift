@@ -7,78 +7,8 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// Manifests: served byte for byte with the type that they were pushed with, whatever is accepted.
+/// Manifests: taken, and deleted.
 extension RegistryDoor {
-    /// A manifest as it is answered.
-    private struct Found: Sendable {
-        var digest: OCIDigest
-        var bytes: [UInt8]
-        var mediaType: String
-        /// When the tag goes away, where somebody said so.
-        var expires: Timestamp?
-    }
-
-    func manifest(
-        _ name: String, _ reference: ManifestReference, _ request: Request
-    ) async throws -> Response {
-        try await prepare(name, reference)
-        let found = try await shared.blocking { [self] in try find(name, reference) }
-        guard let found else { throw Refusal.unknownManifest(reference.text) }
-        let tag = "\"\(found.digest)\""
-        var headers: HTTPFields = [.contentType: found.mediaType, .eTag: tag]
-        headers.set("Docker-Content-Digest", found.digest.description)
-        if let expires = found.expires {
-            headers.set("Warning", "299 - \"the tag goes away at \(expires.iso8601)\"")
-        }
-        if RegistryDoor.matches(request.headers[.ifNoneMatch], tag) {
-            return Response(status: .notModified, headers: headers)
-        }
-        return Response(
-            status: .ok, headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: found.bytes)))
-    }
-
-    private func find(_ name: String, _ reference: ManifestReference) throws -> Found? {
-        var expires: Timestamp?
-        let digest: Digest
-        var shown: OCIDigest?
-        switch reference {
-        case .tag(let tag):
-            guard let entry = try repository.ref(try RefName(name: name, tag: tag), domain: domain),
-                let target = try manifestDigest(entry)
-            else { return nil }
-            digest = target
-            expires = entry.expires
-        case .digest(let asked):
-            guard let known = try resolve(asked) else { return nil }
-            digest = known
-            shown = asked
-        }
-        guard let link = try repository.link(name, digest, kind: .manifest, domain: domain),
-            let bytes = try repository.read(
-                blob: digest, maximumBytes: shared.limits.manifestBytes, domain: domain)
-        else { return nil }
-        return Found(
-            digest: shown ?? RegistryDoor.shownDigest(link, bytes), bytes: bytes,
-            mediaType: link.mediaType, expires: expires)
-    }
-
-    /// The manifest that a tag names, or that of the image that its snapshot is.
-    private func manifestDigest(_ entry: RefEntry) throws -> Digest? {
-        switch entry.target.kind {
-        case .manifest: entry.target.digest
-        case .snapshot: try repository.derivedManifest(entry, domain: domain)
-        }
-    }
-
-    /// The digest to call a manifest by where the request named none.
-    ///
-    /// That by which this repository was given it last: what others push elsewhere changes nothing.
-    static func shownDigest(_ link: OCILink, _ bytes: [UInt8]) -> OCIDigest {
-        link.isBySHA512
-            ? .sha512(bytes.withUnsafeBytes { SHA512Hasher.of($0) }) : .sha256(link.digest)
-    }
-
     func putManifest(
         _ name: String, _ reference: ManifestReference, _ query: RegistryQuery,
         _ caller: RegistryCaller, _ request: Request, _ context: Context,
@@ -158,18 +88,14 @@ extension RegistryDoor {
         manifest.optional = try summary.optional.compactMap(resolve)
         manifest.precondition = condition
         manifest.provenance = provenance(caller)
-        do {
-            switch try repository.putManifest(manifest, domain: domain) {
-            case .done: return (digest, summary.subject?.digest)
-            case .missing(let missing):
-                throw RegistryDoor.missing(missing.map { names[$0] ?? .sha256($0) })
-            case .conflict:
-                throw Refusal(
-                    .manifestInvalid, "a tag names something else than the request expects",
-                    status: 412)
-            }
-        } catch let error as CASError where error.code == .failedPrecondition {
-            throw Refusal(.denied, error.message, detail: error.hint)
+        switch try repository.putManifest(manifest, domain: domain) {
+        case .done: return (digest, summary.subject?.digest)
+        case .missing(let missing):
+            throw RegistryDoor.missing(missing.map { names[$0] ?? .sha256($0) })
+        case .conflict:
+            throw Refusal(
+                .manifestInvalid, "a tag names something else than the request expects",
+                status: 412)
         }
     }
 
@@ -189,7 +115,7 @@ extension RegistryDoor {
 
     private static func missing(_ digests: [OCIDigest]) -> Refusal {
         var refusal = Refusal(.manifestBlobUnknown, "the manifest names what is not there")
-        refusal.errors = digests.prefix(100).map { digest in
+        refusal.errors = digests.map { digest in
             RegistryError(
                 .manifestBlobUnknown, "the repository does not have \(digest)",
                 detail: .object([JSON.Member("digest", .text(digest.description))]))

@@ -119,7 +119,8 @@ struct Refusal: Error {
             (code, status) =
                 error.path == nil
                 ? (isUpload ? .sizeInvalid : .manifestInvalid, 413) : (.unknown, 507)
-        case .failedPrecondition: code = .unsupported
+        // A rule forbids it: of tags that are created once, for example.
+        case .failedPrecondition: code = .denied
         case .unimplemented: (code, status) = (.unsupported, 501)
         case .unavailable: code = .unavailable
         case .unauthenticated: code = .unauthorized

@@ -58,6 +58,9 @@ package struct RegistryDoor: HTTPResponder {
             }
         }
         response.headers.set("Docker-Distribution-Api-Version", "registry/2.0")
+        // A manifest has the type that somebody pushed it with: no browser is to take it for a page of this server.
+        response.headers.set("X-Content-Type-Options", "nosniff")
+        response.headers.set("Content-Security-Policy", "default-src 'none'; sandbox")
         if request.method == .head {
             // The same headers, and nothing of the body.
             response.body = ResponseBody(contentLength: response.body.contentLength ?? 0) {
@@ -85,11 +88,17 @@ package struct RegistryDoor: HTTPResponder {
         // Refused before a body is read, and before anything is looked up.
         if let scope { try caller.require(scope, challenge) }
         switch route {
-        case .base, .token: return RegistryDoor.json(.object([]))
+        case .base, .token:
+            // Clients learn here, and only here, where tokens are: one that may read already, and is not told, could
+            // never push, whatever its user logged in with.
+            if caller.couldLogIn, !request.headers.contains(.authorization) {
+                throw challenge.refusal("whoever shows a token may do more", [])
+            }
+            return RegistryDoor.json(.object([]))
         case .catalog: return try await catalog(query, caller)
         case .tags(let name): return try await tags(name, query)
         case .manifest(let name, let reference):
-            return try await manifest(name, reference, request)
+            return try await manifest(name, reference, request, context, &notes)
         case .putManifest(let name, let reference):
             return try await putManifest(
                 name, reference, query, caller, request, context, &notes)

@@ -175,7 +175,7 @@ extension RegistryDoor {
             throw Refusal(
                 .sizeInvalid, "the body has \(declared) bytes and its range says \(wanted)")
         }
-        if let declared, declared > shared.limits.imageBlobBytes {
+        if max(declared ?? 0, range?.upperBound ?? 0) > shared.limits.imageBlobBytes {
             throw Refusal(
                 .sizeInvalid,
                 "a blob may have at most \(ByteCount.text(shared.limits.imageBlobBytes))",

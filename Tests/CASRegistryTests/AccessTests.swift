@@ -259,8 +259,19 @@ import Testing
             let client = try world.client()
             try world.client(Self.basic(secrets["writer"] ?? "")).pushImage("team/a", "v1")
             let nobody = try Self.bearer(client, nil, "repository:team/a:pull,push")
-            for headers in [[:], nobody] {
+            // Clients that look for a challenge do so here only: without one they could not log in.
+            let ping = try client.request("GET", "/v2/", ["host": "registry.example.org"])
+            #expect((ping.status, ping.code) == (401, "UNAUTHORIZED"))
+            #expect(
+                ping.headers["www-authenticate"]
+                    == "Bearer realm=\"http://registry.example.org/v2/token\""
+                    + ",service=\"registry.example.org\"")
+            let writer = Self.basic(secrets["writer"] ?? "")
+            for headers in [nobody, writer] {
                 #expect(try client.request("GET", "/v2/", headers).status == 200)
+            }
+            #expect(try client.request("GET", "/v2/", Self.basic("cas_no")).status == 401)
+            for headers in [[:], nobody] {
                 #expect(try client.request("GET", "/v2/team/a/manifests/v1", headers).status == 200)
                 let push = try client.request("POST", "/v2/team/a/blobs/uploads/", headers)
                 #expect(push.status == 401)

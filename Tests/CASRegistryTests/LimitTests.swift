@@ -19,8 +19,44 @@ import Testing
             #expect((said.status, said.code) == (413, "SIZE_INVALID"))
             let unsaid = try client.stream("PATCH", try client.begin("a"), bytes)
             #expect((unsaid.status, unsaid.code) == (413, "SIZE_INVALID"))
+            let location = try client.begin("a")
+            let range = try client.request(
+                "PATCH", location, ["content-range": "0-100000"], body: bytes)
+            #expect((range.status, range.code) == (413, "SIZE_INVALID"))
+            let last = try client.request(
+                "PATCH", location, ["content-range": "99999-100000"], body: [1, 2])
+            #expect((last.status, last.code) == (413, "SIZE_INVALID"))
             #expect(try client.request("HEAD", "/v2/a/blobs/\(digest)").status == 404)
             try client.push("a", Array(bytes.dropLast()))
+        }
+    }
+
+    @Test func `a large manifest is sent piece by piece`() async throws {
+        try await onThread {
+            let world = try RegistryWorld { configuration, _ in
+                configuration.limits.answerBytes = 200_000
+            }
+            let client = try world.client()
+            let manifest = try client.image("a")
+            for count in [65_536, 65_537, 4 << 20] {
+                let bytes =
+                    manifest + [UInt8](repeating: 0x20, count: count - manifest.count)
+                for algorithm in OCIDigest.Algorithm.allCases {
+                    let digest = OCIDigest.of(bytes, algorithm)
+                    let put = try client.put("a", "\(digest)?tag=v1", bytes)
+                    #expect(put.status == 201)
+                    for reference in ["v1", digest.description] {
+                        let path = "/v2/a/manifests/\(reference)"
+                        let headed = try client.request("HEAD", path)
+                        #expect(headed.headers["content-length"] == "\(count)")
+                        let got = try client.request("GET", path)
+                        #expect((got.status, got.digest) == (200, digest.description))
+                        #expect(got.headers["content-length"] == "\(count)")
+                        #expect(got.headers["content-type"] == MediaType.imageManifest)
+                        #expect(got.body == bytes)
+                    }
+                }
+            }
         }
     }
 

@@ -200,39 +200,6 @@ import Testing
         }
     }
 
-    @Test func `what lacks does not tell what another repository has`() async throws {
-        try await onThread {
-            let world = try RegistryWorld()
-            let client = try world.client()
-            try client.push("other", [1], .sha512)
-            try client.push("other", [2])
-            let lacking: [OCIDigest] = [
-                .of([1], .sha512), .of([9], .sha512), .of([2]), .of([9]),
-            ]
-            try client.push("a", Array("{}".utf8))
-            let manifest = JSON.object([
-                JSON.Member("schemaVersion", .integer(2)),
-                JSON.Member("mediaType", .text(MediaType.imageManifest)),
-                JSON.Member(
-                    "config",
-                    Descriptor(mediaType: MediaType.imageConfig, of: Array("{}".utf8)).json),
-                JSON.Member(
-                    "layers",
-                    .list(
-                        lacking.map {
-                            Descriptor(mediaType: MediaType.imageLayer, digest: $0, size: 1).json
-                        })),
-            ]).encode()
-            let answer = try client.put("a", "v1", manifest)
-            #expect(answer.status == 400)
-            let errors = RegistryError.parse(answer.body)
-            #expect(errors.map(\.code) == lacking.map { _ in .manifestBlobUnknown })
-            for (error, digest) in zip(errors, lacking) {
-                #expect(error.message.contains(digest.description))
-            }
-        }
-    }
-
     @Test func `a tag moves only as a condition allows`() async throws {
         try await onThread {
             let world = try RegistryWorld()

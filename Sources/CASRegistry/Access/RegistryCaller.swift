@@ -26,6 +26,11 @@ struct RegistryCaller: Sendable {
                 ?? true)
     }
 
+    /// Whether it showed nothing and may read, and could push with a token.
+    var couldLogIn: Bool {
+        isAnonymous && !caller.scopes.contains { $0.allowsSomewhere(.write) }
+    }
+
     /// Whether something is not allowed that a wider token would allow.
     func lacks(_ action: RegistryAction, _ name: String) -> Bool {
         ownerAllows(action, name) && !allows(action, name)

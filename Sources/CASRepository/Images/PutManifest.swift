@@ -6,6 +6,9 @@ import CASWire
 
 /// Manifests: small blobs that tags name, and that name others.
 extension Repository {
+    /// How many of those that a manifest lacks are told: the rest is not looked for.
+    package static let missingTold = 100
+
     /// Stores a manifest, links it and moves its tags, in one durable step.
     ///
     /// Tags are refs: rules, quotas and histories hold for them. Throws `invalidArgument` for a bad name or tag,
@@ -100,7 +103,7 @@ extension Repository {
                 sha512: sha512, digest, domain, sequence: try transaction.nextSequence()))
     }
 
-    /// What a manifest needs and its name does not have, whole, each once.
+    /// What a manifest needs and its name does not have, whole, each once; of much that lacks only the first.
     ///
     /// An index may name layers, as build caches do, so what stands for a manifest may be a blob.
     private func lacking(
@@ -120,6 +123,7 @@ extension Repository {
             }
             if isLinked, try revive(digest, transaction, domain) { continue }
             missing.append(digest)
+            if missing.count == Repository.missingTold { return missing }
         }
         for digest in manifest.optional where seen.insert(digest).inserted {
             _ = try revive(digest, transaction, domain)
