@@ -67,6 +67,11 @@ import Testing
         #expect(store.repository.takeSpaceAlarm())
         let more = try SampleTree.random(2, largestFile: 9_000)
         #expect(try code { try store.repository.push(more, to: "team/more") } == .resourceExhausted)
+        // That the machine is full, and not that the request asks for too much, is told by the file.
+        let full = #expect(throws: CASError.self) {
+            try store.repository.beginUpload("team/image", domain: .standard)
+        }
+        #expect(full?.code == .resourceExhausted && full?.path == "/store/reserve")
         try tree.expectWhole(in: store.repository, "team/kept")
         // Somebody enlarged the disk, and nobody collects.
         machine.setCapacity(used + 2_000_000)

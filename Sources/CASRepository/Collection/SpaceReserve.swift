@@ -44,7 +44,8 @@ final class SpaceReserve: Sendable {
         if try fileSystem.freeBytes(FilePaths.parent(path)) >= enough, try build() { return }
         throw CASError(
             .resourceExhausted, "the store's disk is full, and space is being made",
-            hint: "free some: cas rm what is not needed, cas rule set …, or a larger volume")
+            hint: "free some: cas rm what is not needed, cas rule set …, or a larger volume",
+            path: path)
     }
 
     /// Makes the file, smaller where the disk is small; whether it is there.
