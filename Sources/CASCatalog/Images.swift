@@ -59,16 +59,18 @@ package protocol ImageReader {
     func referrers(
         _ name: String, to subject: Digest, after: Digest?, limit: Int, domain: Domain
     ) throws -> [OCILink]
+    /// Manifests of all names about another one, by name.
+    func referrers(to subject: Digest, domain: Domain) throws -> [OCILink]
     /// Names with links or refs, by their bytes.
     func imageNames(after: String?, limit: Int, domain: Domain) throws -> [String]
     /// Moves of all refs of a name, by tag and sequence.
     func moves(
         named name: String, after: HistoryEntry?, limit: Int, domain: Domain
     ) throws -> [HistoryEntry]
-    /// What a manifest names, with what it is about; nil where no name has such a manifest.
+    /// What a manifest names, as any name has it, by ascending digest; nil where none has such a manifest.
     func parts(of manifest: Digest, domain: Domain) throws -> [Digest]?
-    /// Manifests that name a digest, by ascending digest; slow, as it looks at every manifest.
-    func manifests(naming part: Digest, domain: Domain) throws -> [Digest]
+    /// Manifests that name one of these, by ascending digest; slow, as it looks at every manifest.
+    func manifests(naming parts: Set<Digest>, domain: Domain) throws -> [Digest]
     /// The digest of what has a SHA-512.
     func alias(_ sha512: [UInt8], domain: Domain) throws -> Digest?
     /// All such, by ascending SHA-512.
@@ -113,7 +115,8 @@ package protocol ImageTransaction: ImageReader {
     ) throws -> Bool
     /// Adds a SHA-512; the first digest stays.
     func insert(alias sha512: [UInt8], _ digest: Digest, domain: Domain) throws
-    /// Removes what knows these digests by their SHA-512, and the images that name them.
+    /// Removes what knows these digests by their SHA-512, and the images of which one is the manifest or
+    /// configuration; a layer is made of the tree, whether or not a copy of it is stored.
     func remove(aliasesAndImagesOf digests: [Digest], domain: Domain) throws
     /// Adds an image or replaces that of the same tree and options.
     func insert(derivedImage: DerivedImage, domain: Domain) throws

@@ -99,6 +99,10 @@ extension InMemoryTransaction: ImageTransaction {
         return found.prefix(limit).map(\.link)
     }
 
+    func referrers(to subject: Digest, domain: Domain) -> [OCILink] {
+        sortedLinks(domain) { $0.link.subject == subject && $0.link.kind == .manifest }.map(\.link)
+    }
+
     func imageNames(after: String?, limit: Int, domain: Domain) -> [String] {
         let names = Set(state.images.links.keys.filter { $0.domain == domain }.map(\.name))
             .union(state.refs.keys.filter { $0.domain == domain }.map(\.name.name))
@@ -116,12 +120,13 @@ extension InMemoryTransaction: ImageTransaction {
     }
 
     func parts(of manifest: Digest, domain: Domain) -> [Digest]? {
-        sortedLinks(domain) { $0.link.digest == manifest && $0.link.kind == .manifest }.first?.link
-            .reached
+        let found = sortedLinks(domain) { $0.link.digest == manifest && $0.link.kind == .manifest }
+        guard !found.isEmpty else { return nil }
+        return Set(found.flatMap(\.link.reached)).sorted()
     }
 
-    func manifests(naming part: Digest, domain: Domain) -> [Digest] {
-        let found = sortedLinks(domain) { $0.link.reached.contains(part) }
+    func manifests(naming parts: Set<Digest>, domain: Domain) -> [Digest] {
+        let found = sortedLinks(domain) { !parts.isDisjoint(with: $0.link.reached) }
         return Set(found.map(\.link.digest)).sorted()
     }
 
@@ -224,7 +229,9 @@ extension InMemoryTransaction: ImageTransaction {
         try domain.requireStandard()
         let gone = Set(digests)
         state.images.aliases = state.images.aliases.filter { !gone.contains($0.value) }
-        state.images.derived = state.images.derived.filter { gone.isDisjoint(with: $0.value.blobs) }
+        state.images.derived = state.images.derived.filter { _, image in
+            !gone.contains(image.manifest) && !gone.contains(image.config)
+        }
     }
 
     func insert(derivedImage: DerivedImage, domain: Domain) throws {

@@ -52,7 +52,8 @@ extension SQLiteTransaction: ImageTransaction {
         for digest in digests {
             aliases.bind(1, digest)
             try aliases.run()
-            for image in try derivedImages(naming: digest, limit: .max, domain: domain) {
+            for image in try derivedImages(naming: digest, limit: .max, domain: domain)
+            where image.manifest == digest || image.config == digest {
                 try removeDerivedImage(tree: image.tree, options: image.options, domain: domain)
             }
         }

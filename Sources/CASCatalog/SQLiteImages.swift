@@ -86,6 +86,18 @@ extension SQLiteTransaction: ImageReader {
         return try query.all { try OCILink(decoding: $0.blob(0)) }
     }
 
+    func referrers(to subject: Digest, domain: Domain) throws -> [OCILink] {
+        let query = try SQLiteQuery(
+            database,
+            """
+            SELECT link FROM oci_links WHERE subject = ? AND domain = ? AND kind = 2
+            ORDER BY name, digest
+            """)
+        query.bind(1, subject)
+        query.bind(2, Int64(domain.rawValue))
+        return try query.all { try OCILink(decoding: $0.blob(0)) }
+    }
+
     func imageNames(after: String?, limit: Int, domain: Domain) throws -> [String] {
         let query = try SQLiteQuery(
             database,
@@ -119,23 +131,32 @@ extension SQLiteTransaction: ImageReader {
     func parts(of manifest: Digest, domain: Domain) throws -> [Digest]? {
         let query = try SQLiteQuery(
             database,
-            "SELECT link FROM oci_links WHERE digest = ? AND domain = ? AND kind = 2 LIMIT 1")
+            "SELECT link FROM oci_links WHERE digest = ? AND domain = ? AND kind = 2")
         query.bind(1, manifest)
         query.bind(2, Int64(domain.rawValue))
-        return try query.first { try OCILink(decoding: $0.blob(0)).reached }
+        defer { query.reset() }
+        var parts: Set<Digest>?
+        while try query.step() {
+            parts = (parts ?? []).union(try OCILink(decoding: query.blob(0)).reached)
+        }
+        return parts?.sorted()
     }
 
-    func manifests(naming part: Digest, domain: Domain) throws -> [Digest] {
-        // The bytes of a digest somewhere in a link are a first guess that SQLite makes quickly.
+    func manifests(naming parts: Set<Digest>, domain: Domain) throws -> [Digest] {
+        // The bytes of a digest somewhere in a link are a first guess that SQLite makes quickly. Of several
+        // digests each link is read once all the same.
+        let guess = parts.count == 1 ? " AND instr(link, ?) > 0" : ""
         let query = try SQLiteQuery(
-            database,
-            "SELECT link FROM oci_links WHERE domain = ? AND kind = 2 AND instr(link, ?) > 0")
+            database, "SELECT link FROM oci_links WHERE domain = ? AND kind = 2" + guess)
         query.bind(1, Int64(domain.rawValue))
-        query.bind(2, part)
-        let found = try query.all { try OCILink(decoding: $0.blob(0)) }
-        return Set(
-            found.filter { $0.reached.contains(part) }.map(\.digest)
-        ).sorted()
+        if parts.count == 1, let part = parts.first { query.bind(2, part) }
+        defer { query.reset() }
+        var found: Set<Digest> = []
+        while try query.step() {
+            let link = try OCILink(decoding: query.blob(0))
+            if !parts.isDisjoint(with: link.reached) { found.insert(link.digest) }
+        }
+        return found.sorted()
     }
 
     func alias(_ sha512: [UInt8], domain: Domain) throws -> Digest? {

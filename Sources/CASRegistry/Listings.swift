@@ -153,7 +153,7 @@ extension RegistryDoor {
         _ name: String, _ subject: OCIDigest, after last: Digest?, limit: Int
     ) throws -> [OCILink] {
         var keys: Set<Digest> = [try key(of: subject)]
-        if case .sha512 = subject { keys.insert(RegistryDoor.stand(for: subject)) }
+        if case .sha512 = subject { keys.insert(subject.stand) }
         let links = try keys.flatMap {
             try repository.referrers(name, to: $0, after: last, limit: limit, domain: domain)
         }

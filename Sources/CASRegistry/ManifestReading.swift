@@ -75,6 +75,7 @@ extension RegistryDoor {
             let reader = try repository.blobReader(digest, domain: domain),
             reader.size <= shared.limits.manifestBytes
         else { return nil }
+        repository.use(manifest: digest, of: name, isByDigest: shown != nil, domain: domain)
         var found = Found(
             digest: shown ?? .sha256(digest), reader: reader, mediaType: link.mediaType,
             expires: expires)

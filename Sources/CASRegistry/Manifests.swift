@@ -125,12 +125,7 @@ extension RegistryDoor {
 
     /// What links call something: a SHA-512 that nothing is known by stands for itself by its own digest.
     func key(of digest: OCIDigest) throws -> Digest {
-        try resolve(digest) ?? RegistryDoor.stand(for: digest)
-    }
-
-    /// Names a SHA-512 before anything is known by it.
-    static func stand(for digest: OCIDigest) -> Digest {
-        Digest.of(Array(digest.description.utf8))
+        try resolve(digest) ?? digest.stand
     }
 
     /// What the tags of a manifest have to name, as a request says.

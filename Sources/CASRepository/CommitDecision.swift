@@ -185,7 +185,8 @@ struct CommitDecision {
         let move = HistoryEntry(
             sequence: sequence, name: request.ref, previous: present?.target,
             target: RefTarget(kind: .snapshot, digest: request.snapshot),
-            provenance: request.provenance, pushID: request.pushID, recorded: now)
+            provenance: request.provenance, pushID: request.pushID, recorded: now,
+            imageOptions: present?.imageOptions ?? "")
         let entry = RefEntry(
             name: request.ref, target: RefTarget(kind: .snapshot, digest: request.snapshot),
             tree: snapshot.tree.digest, totals: snapshot.totals, sequence: sequence,

@@ -17,7 +17,7 @@ package struct RebuildReport: Sendable {
     package var refs = 0
     /// Records that are damaged and left out.
     package var damaged = 0
-    /// Refs whose snapshot is not whole any more.
+    /// Refs whose snapshot or image is not whole any more.
     package var incompleteRefs: [RefName] = []
     /// Packs that can not be read at all, with the reason.
     package var unreadable: [(path: String, reason: String)] = []
@@ -49,22 +49,32 @@ extension Repository {
         return (repository, rebuild.report)
     }
 
-    /// Records which refs' snapshots are whole.
+    /// Records which refs' snapshots are whole, and looks for what images lack.
     private func checkRefs(_ report: inout RebuildReport) throws {
         var after: RefName?
         while true {
             let page = try refs(
                 prefix: "", after: after, limit: limits.listingEntries, domain: .standard)
-            for entry in page where entry.target.kind == .snapshot {
+            for entry in page {
                 report.refs += 1
-                let isWhole = try commit(session: nil, isEvent: false) { [self] context in
-                    var completeness = Completeness(context, domain: .standard, limits: limits)
-                    return try completeness.check(entry.target.digest).missing.count == 0
-                }
-                if !isWhole { report.incompleteRefs.append(entry.name) }
+                if try !isWhole(entry.target) { report.incompleteRefs.append(entry.name) }
             }
             guard page.count == limits.listingEntries, let last = page.last else { return }
             after = last.name
+        }
+    }
+}
+
+extension Repository {
+    private func isWhole(_ target: RefTarget) throws -> Bool {
+        switch target.kind {
+        case .snapshot:
+            try commit(session: nil, isEvent: false) { [self] context in
+                var completeness = Completeness(context, domain: .standard, limits: limits)
+                return try completeness.check(target.digest).missing.count == 0
+            }
+        case .manifest:
+            try catalog.read { try lacking(inImage: target.digest, $0, .standard).isEmpty }
         }
     }
 }
@@ -99,7 +109,7 @@ struct IndexRebuild {
         self.catalog = catalog
     }
 
-    /// Snapshots that there are: nobody knows any more which of them were fetched lately.
+    /// Snapshots that there are: nobody knows any more which of them, and of the images, were fetched lately.
     private var snapshots: [Digest] = []
 
     mutating func readPacks() throws {
@@ -320,9 +330,9 @@ struct IndexRebuild {
                 case .purged, .checkpointed, .checkpointEnded: continue
                 }
             }
-            for snapshot in snapshots {
+            for digest in try snapshots + RecordedImages.manifests(transaction) {
                 try transaction.insert(
-                    touch: Touch(digest: snapshot, byDigest: now.seconds), domain: .standard)
+                    touch: Touch(digest: digest, byDigest: now.seconds), domain: .standard)
             }
             try events.mark(transaction)
             try transaction.set(setting: SettingName.incarnation, incarnation.bytes)

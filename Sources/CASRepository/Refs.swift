@@ -69,7 +69,8 @@ extension Repository {
             let sequence = try transaction.nextSequence()
             let move = HistoryEntry(
                 sequence: sequence, name: name, previous: present?.target, target: target,
-                provenance: update.provenance, pushID: nil, recorded: now)
+                provenance: update.provenance, pushID: nil, recorded: now,
+                imageOptions: present?.imageOptions ?? "")
             let entry = RefEntry(
                 name: name, target: target, tree: found.tree, totals: totals,
                 sequence: sequence, moved: now, provenance: update.provenance,
@@ -123,7 +124,8 @@ extension Repository {
             }
             let move = HistoryEntry(
                 sequence: try transaction.nextSequence(), name: name, previous: present.target,
-                target: nil, provenance: provenance, pushID: nil, recorded: clock.now())
+                target: nil, provenance: provenance, pushID: nil, recorded: clock.now(),
+                imageOptions: present.imageOptions)
             try transaction.move(move, nil, domain: domain)
             context.record(.refMoved(move, nil, domain))
         }

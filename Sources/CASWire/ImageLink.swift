@@ -28,7 +28,8 @@ package struct OCILink: WireMessage {
     package var artifactType: String
     /// The manifest that this one is about.
     package var subject: Digest?
-    /// Whether it stays without a tag: a manifest that was pushed by its digest.
+    /// Whether it stays by itself: a manifest that was pushed by its digest, and that no tag, index or subject
+    /// in its repository holds or held since.
     package var isRoot: Bool
     /// When it was made first, by the store's clock.
     package var created: Timestamp
@@ -60,8 +61,10 @@ package struct OCILink: WireMessage {
         self.isBySHA512 = isBySHA512
     }
 
-    /// What is kept with it: all that it names, and what it is about.
-    package var reached: [Digest] { parts + optional + (subject.map { [$0] } ?? []) }
+    /// What is kept with it: all that it names.
+    ///
+    /// What it is about is not: that keeps it.
+    package var reached: [Digest] { parts + optional }
 
     package func encode() -> [UInt8] {
         var output: [UInt8] = []

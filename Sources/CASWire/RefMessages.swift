@@ -135,11 +135,14 @@ package struct HistoryEntry: WireMessage {
     package var pushID: Identifier?
     /// When the store took it, by its own clock; nil in moves that older programs recorded.
     package var recorded: Timestamp?
+    /// The image options of the ref before it.
+    package var imageOptions: String
 
     /// A move from its parts.
     package init(
         sequence: UInt64, name: RefName, previous: RefTarget?, target: RefTarget?,
-        provenance: Provenance, pushID: Identifier?, recorded: Timestamp? = nil
+        provenance: Provenance, pushID: Identifier?, recorded: Timestamp? = nil,
+        imageOptions: String = ""
     ) {
         self.sequence = sequence
         self.name = name
@@ -148,6 +151,7 @@ package struct HistoryEntry: WireMessage {
         self.provenance = provenance
         self.pushID = pushID
         self.recorded = recorded
+        self.imageOptions = imageOptions
     }
 
     package func encode() -> [UInt8] {
@@ -159,6 +163,7 @@ package struct HistoryEntry: WireMessage {
         output.append(field: 5, message: provenance)
         output.append(field: 6, identifier: pushID)
         output.append(field: 7, time: recorded)
+        output.append(field: 8, text: imageOptions)
         return output
     }
 
@@ -170,7 +175,8 @@ package struct HistoryEntry: WireMessage {
         var provenance = Provenance()
         var pushID: Identifier?
         var recorded: Timestamp?
-        try readFields(bytes, upTo: 7) { number, type, reader in
+        var imageOptions = ""
+        try readFields(bytes, upTo: 8) { number, type, reader in
             switch (number, type) {
             case (1, .varint): sequence = try reader.varint()
             case (2, .lengthDelimited): name = try reader.refName()
@@ -182,6 +188,7 @@ package struct HistoryEntry: WireMessage {
                 provenance = try Provenance(decoding: try reader.bytes(), limits: limits)
             case (6, .lengthDelimited): pushID = try reader.identifier()
             case (7, .lengthDelimited): recorded = try reader.timestamp()
+            case (8, .lengthDelimited): imageOptions = try reader.string()
             default: return false
             }
             return true
@@ -189,7 +196,7 @@ package struct HistoryEntry: WireMessage {
         guard let name else { throw WireFailure.lacks("a ref") }
         self.init(
             sequence: sequence, name: name, previous: previous, target: target,
-            provenance: provenance, pushID: pushID, recorded: recorded)
+            provenance: provenance, pushID: pushID, recorded: recorded, imageOptions: imageOptions)
     }
 }
 

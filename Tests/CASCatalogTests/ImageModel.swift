@@ -14,7 +14,9 @@ extension CatalogView {
             values += [
                 text(try reader.links(to: digest, limit: 3, domain: domain)),
                 text(try reader.parts(of: digest, domain: domain) as Any),
-                text(try reader.manifests(naming: digest, domain: domain)),
+                text(try reader.manifests(naming: [digest], domain: domain)),
+                text(try reader.manifests(naming: [digest, digests[2]], domain: domain)),
+                text(try reader.referrers(to: digest, domain: domain)),
                 text(try reader.derivedImages(of: digest, domain: domain)),
                 text(try reader.derivedImages(naming: digest, limit: 2, domain: domain)),
                 text(

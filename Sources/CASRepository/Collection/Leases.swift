@@ -1,5 +1,5 @@
 import CASCatalog
-import CASCore
+package import CASCore
 import CASPack
 import CASWire
 import Synchronization
@@ -130,6 +130,42 @@ extension Repository {
                 return true
             }
             if !isWritten { uses.forget(key) }
+        } catch {
+            uses.forget(key)
+            counters.addFailedRenewal()
+        }
+    }
+
+    /// Notes that somebody pulls a manifest of a name, and prolongs the refs that hold it: as with a fetch, what was
+    /// asked for by digest stays for as long as the configuration says.
+    ///
+    /// Nothing has to be protected now, as its link says that it was relied on. Never fails, as `use`.
+    package func use(
+        manifest: Digest, of name: String, isByDigest: Bool, domain: Domain
+    ) {
+        renew(name, holding: manifest, domain: domain)
+        let key = RecentUses.Key(snapshot: manifest, isByDigest: isByDigest)
+        guard uses.begin(key, at: clock.monotonicNanoseconds()) else { return }
+        let now = clock.now().seconds
+        do {
+            let snapshot = try catalog.read { reader -> Digest? in
+                guard try reader.link(name, manifest, .manifest, domain: domain) == nil else {
+                    return nil
+                }
+                let image = try reader.derivedImages(naming: manifest, limit: 1, domain: domain)
+                return try image.first.flatMap {
+                    try reader.snapshotOf(tree: $0.tree, domain: domain)
+                }
+            }
+            if let snapshot { return use(snapshot, isByDigest: isByDigest, domain: domain) }
+            try commit(session: nil, isEvent: false) { context in
+                let transaction = context.transaction
+                guard try transaction.location(of: manifest, domain: domain) != nil else { return }
+                try transaction.insert(
+                    touch: Touch(
+                        digest: manifest, byDigest: isByDigest ? now : 0,
+                        byName: isByDigest ? 0 : now), domain: domain)
+            }
         } catch {
             uses.forget(key)
             counters.addFailedRenewal()

@@ -69,6 +69,11 @@ final class Marking {
     /// Whether what a key of the table of trees stands for was walked.
     func hasWalked(_ key: Digest) -> Bool { marks.contains(Marking.walked(key)) }
 
+    /// Whether what an image reaches was walked from its manifest or layer.
+    func hasWalked(image digest: Digest) -> Bool {
+        marks.contains(Marking.walked(digest, asImage: true))
+    }
+
     /// A digest of its own for "walked as a directory": a file with the bytes of one is reached and not walked.
     private static func walked(_ key: Digest, asImage: Bool = false) -> Digest {
         Digest.of(key.bytes + [asImage ? 1 : 0])
@@ -123,7 +128,6 @@ final class Marking {
             return true
         }
         guard let root = roots.last else { return false }
-        current = root
         if blocked.contains(root.digest) || root.tree.map({ blocked.contains($0) }) ?? false {
             roots.removeLast()
             return true
@@ -135,6 +139,12 @@ final class Marking {
     private func begin(
         _ root: Root, _ source: StoredDirectories, _ reader: any CatalogReader
     ) throws {
+        let location = try reader.location(of: root.digest, domain: domain)
+        var root = root
+        if root.kind == "new", let location, try !isPushed(root.digest, location, reader) {
+            root.kind = "part"
+        }
+        current = root
         var pairs: [Pair] = []
         var images: [Root] = []
         if let tree = root.tree { pairs.append(Pair(directory: tree, attributes: nil)) }
@@ -144,7 +154,7 @@ final class Marking {
         if reach.isKnown, marks.insert(Marking.walked(root.digest, asImage: true)) {
             images = reach.roots
         }
-        if let location = try reader.location(of: root.digest, domain: domain) {
+        if let location {
             do {
                 if let snapshot = try source.snapshot(root.digest) {
                     pairs.append(
@@ -174,6 +184,17 @@ final class Marking {
         marks.insert(root.digest)
         stack += pairs.reversed()
         if !isKnown { try note(root, root.digest, reader) }
+    }
+
+    /// Whether what became reachable was pushed as a snapshot or a tree; a blob of an image may have the bytes of one
+    /// all the same, of a tree that never was here.
+    private func isPushed(
+        _ digest: Digest, _ location: BlobLocation, _ reader: any CatalogReader
+    ) throws -> Bool {
+        if location.kind == .snapshot { return true }
+        if try reader.completeSnapshot(digest, domain: domain) { return true }
+        return try location.kind == .directory
+            && reader.treeState(of: digest, domain: domain) != nil
     }
 
     /// Remembers a root of which a message is not here; what was purged is no gap.

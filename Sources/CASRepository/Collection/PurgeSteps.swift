@@ -73,7 +73,9 @@ extension PurgeRun {
 
     /// Decides what may go, and says so where that is all.
     mutating func settle() throws {
-        isTree = targets.count > 1 || reached.hasWalked(record.digests[0])
+        isTree =
+            targets.count > 1 || reached.hasWalked(record.digests[0])
+            || reached.hasWalked(image: record.digests[0])
         if gone.count > targets.count { try requireKnown() }
         guard !isDryRun else {
             progress.add("purged", UInt64(gone.count))

@@ -81,7 +81,8 @@ struct PurgeRun {
     var gone: [Digest: UInt64] = [:]
     /// The same, to be noted.
     var unnoted: ArraySlice<Digest> = []
-    /// Whether what was named is a snapshot or a tree; known once it was walked.
+    /// Whether what was named is a snapshot, a tree or an image, and so more than its own chunks; known once it
+    /// was walked.
     var isTree = false
     /// Everything that was ever removed for good: an earlier purge may have been interrupted.
     private var tombstones: Set<Digest> = []

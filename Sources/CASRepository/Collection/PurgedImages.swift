@@ -47,8 +47,10 @@ struct PurgedImages {
                 guard known[digest] == nil else { return }
                 guard !targets.contains(digest), let directory = try source.directory(digest)
                 else {
-                    // Of what is lost nobody knows; its layers can not be made.
-                    known[digest] = true
+                    // What is merely lost may come back, and what else it lacks then does not.
+                    known[digest] =
+                        try targets.contains(digest)
+                        || reader.purged([digest], domain: domain)[0] != nil
                     return
                 }
                 if directory.files.contains(where: { targets.contains($0.digest) }) {
@@ -71,6 +73,6 @@ struct PurgedImages {
             }
         }
         reaches = known
-        return known[root] ?? true
+        return known[root] ?? false
     }
 }

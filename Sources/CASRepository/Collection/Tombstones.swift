@@ -58,7 +58,17 @@ extension Repository {
     /// Removes digests for good; which of them were here.
     private static func take(_ record: PurgeRecord, _ context: CommitContext) throws -> Taken {
         let transaction = context.transaction
-        let (digests, domain) = (record.digests, record.domain)
+        let domain = record.domain
+        var record = record
+        // Without its configuration an image is nothing, and would be made again; later nothing leads to it.
+        for digest in record.digests {
+            let images = try transaction.derivedImages(naming: digest, limit: .max, domain: domain)
+            for image in images
+            where image.config == digest && !record.digests.contains(image.manifest) {
+                record.digests.append(image.manifest)
+            }
+        }
+        let digests = record.digests
         let places = try transaction.locations(of: digests, domain: domain)
         try transaction.insert(purged: digests, reason: record.reason, domain: domain)
         try transaction.remove(locations: digests, domain: domain)
@@ -86,6 +96,7 @@ extension Repository {
                     sequence: try transaction.nextSequence(), name: entry.name,
                     previous: entry.target, target: nil, provenance: record.provenance, pushID: nil)
                 move.recorded = clock.now()
+                move.imageOptions = entry.imageOptions
                 try transaction.move(move, nil, domain: record.domain)
                 context.record(.refMoved(move, nil, record.domain))
             }

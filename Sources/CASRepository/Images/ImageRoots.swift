@@ -52,7 +52,8 @@ struct ImageRootScan {
     }
 }
 
-/// What images reach: a manifest what it names, a derived layer its tree, a tree the images that it is.
+/// What images reach: a manifest what it names and the manifests about it, a derived layer its tree, a tree the
+/// images that it is.
 struct ImageReach {
     /// Roots that are reached from here.
     var roots: [Marking.Root] = []
@@ -69,6 +70,11 @@ struct ImageReach {
         if let parts = try reader.parts(of: root.digest, domain: domain) {
             isKnown = true
             roots += parts.map(part)
+            // Those of names from which it is gone lost what they are about.
+            for link in try reader.referrers(to: root.digest, domain: domain)
+            where try reader.link(link.name, root.digest, .manifest, domain: domain) != nil {
+                roots.append(part(link.digest))
+            }
         }
         // A layer of an image below says nothing of the trees on top of it.
         for image in try reader.derivedImages(naming: root.digest, limit: .max, domain: domain)
@@ -80,17 +86,24 @@ struct ImageReach {
         }
     }
 
-    /// These blobs, and the manifests that reach them.
+    /// These blobs, the manifests that reach them, and the trees of which these are images.
     static func manifests(
         naming blobs: Set<Digest>, _ reader: any CatalogReader, domain: Domain
     ) throws -> Set<Digest> {
         var found = blobs
-        var waiting = Array(blobs)
-        while let digest = waiting.popLast() {
-            for manifest in try reader.manifests(naming: digest, domain: domain)
-            where found.insert(manifest).inserted {
-                waiting.append(manifest)
+        var waiting = blobs
+        while !waiting.isEmpty {
+            var next = Set(try reader.manifests(naming: waiting, domain: domain))
+            for digest in waiting {
+                let links = try reader.links(to: digest, limit: .max, domain: domain)
+                next.formUnion(links.compactMap(\.subject))
+                let images = try reader.derivedImages(naming: digest, limit: .max, domain: domain)
+                for image in images where image.manifest == digest || image.config == digest {
+                    next.insert(image.tree)
+                }
             }
+            waiting = next.subtracting(found)
+            found.formUnion(waiting)
         }
         return found
     }
@@ -99,7 +112,8 @@ struct ImageReach {
     init(of tree: Digest, _ reader: any CatalogReader, domain: Domain) throws {
         for image in try reader.derivedImages(of: tree, domain: domain) {
             blobs += [image.manifest, image.config]
-            for below in (image.base.map { [$0] } ?? []) + image.inherited {
+            let about = try reader.referrers(to: image.manifest, domain: domain).map(\.digest)
+            for below in (image.base.map { [$0] } ?? []) + image.inherited + about {
                 roots.append(Marking.Root(digest: below, kind: "part"))
             }
         }

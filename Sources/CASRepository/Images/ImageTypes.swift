@@ -5,6 +5,11 @@ package import CASWire
 /// A digest as a client of images says it: the store knows blobs by their SHA-256 alone.
 package typealias ExpectedDigest = OCIDigest
 
+extension OCIDigest {
+    /// What a SHA-512 is called before anything is known by it.
+    package var stand: Digest { Digest.of(Array(description.utf8)) }
+}
+
 /// A manifest to be put, as the door read it; the store does not look into its bytes.
 package struct NewManifest: Sendable {
     /// The repository, a name without a tag.
@@ -21,7 +26,7 @@ package struct NewManifest: Sendable {
     package var sha512: [UInt8]?
     /// Tags that are to name it, at most `Limits.tagsPerManifest`.
     package var tags: [String] = []
-    /// Whether it was pushed by its digest, and so stays without a tag.
+    /// Whether it was pushed by its digest, and so stays where nothing else in its name holds it.
     package var isByDigest = false
     /// Blobs that have to be linked in the repository, in the order of the manifest.
     package var blobs: [Digest] = []

@@ -37,7 +37,6 @@ extension Repository {
             .link
         {
             link.created = present.created
-            link.isRoot = link.isRoot || present.isRoot
             guard link != present else {
                 return try transaction.use(
                     link: link.name, link.digest, link.kind, at: now.seconds, domain: domain)

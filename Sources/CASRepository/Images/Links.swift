@@ -8,7 +8,7 @@ package import CASWire
 extension Repository {
     /// The link of a name to a digest, of that kind or, without one, of either, a manifest's first.
     ///
-    /// What it says to be here stays for half of `Limits.linkSeconds` at least. Manifests, configurations and
+    /// What it says to be here stays for half of `Limits.linkSeconds` at least, where the disk is not full. Manifests, configurations and
     /// layers of the images that the name's snapshots are count as linked; these can not be unlinked.
     package func link(
         _ name: String, _ digest: Digest, kind: OCILink.Kind? = nil, domain: Domain
@@ -26,15 +26,35 @@ extension Repository {
         guard known.used + Int64(limits.linkSeconds / 2) < clock.now().seconds else {
             return known.link
         }
-        return try keep(known.link, domain) ? known.link : nil
+        do {
+            return try keep(known.link, domain) ? known.link : nil
+        } catch let error as CASError where error.code == .resourceExhausted {
+            // On a full disk it can be read all the same.
+            counters.addFailedRenewal()
+            return known.link
+        }
     }
 
     /// Whether a blob is here, or can be made.
     func isHere(_ digest: Digest, _ reader: any CatalogReader, _ domain: Domain) throws -> Bool {
         if digest == .empty { return true }
         if try reader.location(of: digest, domain: domain) != nil { return true }
-        return try reader.derivedImages(naming: digest, limit: 1, domain: domain).first?.layers
-            .contains { $0.digest == digest } ?? false
+        return try derivedLayer(digest, reader, domain) != nil
+    }
+
+    /// The layer of this digest that is made of a tree; an image may also name it as one of the image below.
+    func derivedLayer(
+        _ digest: Digest, _ reader: any CatalogReader, _ domain: Domain
+    ) throws -> DerivedLayer? {
+        // Mostly the first one has it.
+        for limit in [1, Int.max] {
+            let images = try reader.derivedImages(naming: digest, limit: limit, domain: domain)
+            for image in images {
+                if let layer = image.layers.first(where: { $0.digest == digest }) { return layer }
+            }
+            if images.count < limit { return nil }
+        }
+        return nil
     }
 
     /// Whether a blob is here with all its chunks, or can be made.
@@ -60,51 +80,6 @@ extension Repository {
             waiting += (link?.parts ?? []).filter { seen.insert($0).inserted }
         }
         return lacking
-    }
-
-    /// A link that is none in the catalog: of an image that a snapshot of the name is.
-    func derivedLink(
-        _ name: String, _ digest: Digest, _ kind: OCILink.Kind?, _ reader: any CatalogReader,
-        _ domain: Domain
-    ) throws -> OCILink? {
-        for image in try reader.derivedImages(
-            naming: digest, limit: limits.listingEntries, domain: domain)
-        {
-            let isManifest = image.manifest == digest
-            if let kind, (kind == .manifest) != isManifest { continue }
-            guard try isNamed(image.tree, by: name, reader, domain) else { continue }
-            let layer = image.layers.first { $0.digest == digest }
-            let size = try layer?.size ?? bytes(of: digest, reader, domain)
-            guard let size else { continue }
-            return OCILink(
-                name: name, digest: digest, kind: isManifest ? .manifest : .blob, size: size,
-                mediaType: isManifest ? image.mediaType : "", created: image.created,
-                parts: isManifest ? Array(image.blobs.dropFirst()) : [])
-        }
-        return nil
-    }
-
-    /// Whether a ref of a name holds a tree, or did and its history keeps it.
-    private func isNamed(
-        _ tree: Digest, by name: String, _ reader: any CatalogReader, _ domain: Domain
-    ) throws -> Bool {
-        let refs = try reader.refs(named: name, holding: tree, limit: 1, domain: domain)
-        if !refs.isEmpty { return true }
-        let source = try StoredDirectories(self, reader, domain: domain)
-        var after: HistoryEntry?
-        var looked: Set<Digest> = []
-        while true {
-            let page = try reader.moves(
-                named: name, after: after, limit: limits.listingEntries, domain: domain)
-            for case .some(let previous) in page.map(\.previous)
-            where previous.kind == .snapshot && looked.insert(previous.digest).inserted {
-                if try source.snapshot(previous.digest)?.tree.digest == tree { return true }
-            }
-            guard page.count == limits.listingEntries, looked.count < limits.findings else {
-                return false
-            }
-            after = page.last
-        }
     }
 
     /// Bytes of a blob; nil if it is absent.

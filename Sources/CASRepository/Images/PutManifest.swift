@@ -73,7 +73,8 @@ extension Repository {
             moves.append((tag, present))
         }
         let now = clock.now()
-        try insert(put.link(now), context, now, domain)
+        try insert(try link(of: put, now, transaction, domain), context, now, domain)
+        try holdFromNow(put, context, now, domain)
         if let sha512 = manifest.sha512 {
             try insert(alias: sha512, put.digest, context, domain)
         }
@@ -81,7 +82,8 @@ extension Repository {
             let sequence = try transaction.nextSequence()
             let move = HistoryEntry(
                 sequence: sequence, name: name, previous: present?.target, target: target,
-                provenance: manifest.provenance, pushID: nil, recorded: now)
+                provenance: manifest.provenance, pushID: nil, recorded: now,
+                imageOptions: present?.imageOptions ?? "")
             let entry = RefEntry(
                 name: name, target: target, tree: nil, totals: totals, sequence: sequence,
                 moved: now, provenance: manifest.provenance, expires: nil)
@@ -105,14 +107,15 @@ extension Repository {
 
     /// What a manifest needs and its name does not have, whole, each once; of much that lacks only the first.
     ///
-    /// An index may name layers, as build caches do, so what stands for a manifest may be a blob.
+    /// An index may name layers, as build caches do, so what stands for a manifest may be a blob; and a manifest may
+    /// name another one as a blob.
     private func lacking(
         _ manifest: NewManifest, _ transaction: any CatalogTransaction, _ domain: Domain
     ) throws -> [Digest] {
         var missing: [Digest] = []
         var seen: Set<Digest> = []
         let needed =
-            manifest.blobs.map { ($0, [OCILink.Kind.blob]) }
+            manifest.blobs.map { ($0, [OCILink.Kind.blob, .manifest]) }
             + manifest.manifests.map { ($0, [.manifest, .blob]) }
         for (digest, kinds) in needed where seen.insert(digest).inserted {
             let isLinked = try kinds.contains { kind in
@@ -146,8 +149,7 @@ extension Repository {
                 throw CASError(.resourceExhausted, "an image names too many blobs")
             }
             waiting += try transaction.parts(of: digest, domain: domain) ?? []
-            let layer = try transaction.derivedImages(naming: digest, limit: 1, domain: domain)
-                .first?.layers.first { $0.digest == digest }
+            let layer = try derivedLayer(digest, transaction, domain)
             guard let size = try layer?.size ?? bytes(of: digest, transaction, domain) else {
                 continue
             }

@@ -27,6 +27,19 @@ enum RecordedImages {
         }
     }
 
+    /// All manifests that names have.
+    static func manifests(_ reader: any CatalogReader) throws -> Set<Digest> {
+        let limit = Limits.standard.listingEntries
+        var found: Set<Digest> = []
+        var after: OCILink?
+        while true {
+            let page = try reader.links(after: after, limit: limit, domain: .standard).map(\.link)
+            found.formUnion(page.lazy.filter { $0.kind == .manifest }.map(\.digest))
+            guard page.count == limit, let last = page.last else { return found }
+            after = last
+        }
+    }
+
     /// The events that the images of a catalog amount to, page by page.
     enum Pages {
         case links(after: OCILink?)

@@ -181,7 +181,7 @@ package final class RetentionPass: MaintenanceTask {
                     previous: present.target, target: nil,
                     provenance: Provenance(
                         author: "cas", host: "store", message: due.removal.reason, time: now),
-                    pushID: nil, recorded: now)
+                    pushID: nil, recorded: now, imageOptions: present.imageOptions)
                 try transaction.move(move, nil, domain: domain)
                 context.record(.refMoved(move, nil, domain))
                 removed.append(due.removal)

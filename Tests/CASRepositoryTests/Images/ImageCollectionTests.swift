@@ -204,7 +204,8 @@ import Testing
         }
         try store.repository.makeCheckpoint(domain: .standard)
         for _ in 0..<2 {
-            _ = try store.rebuild()
+            let report = try store.rebuild()
+            #expect(report.refs == 1 && report.incompleteRefs.isEmpty)
             #expect(try store.repository.hasLink(Self.name, digests[1]))
             #expect(try store.repository.digest(alias: sha512, domain: .standard) != nil)
             let found = try store.repository.catalog.read {

@@ -71,6 +71,10 @@ import Testing
             $0.manifests = [digest, here]
         }
         #expect(index == .done(Digest.of(Array("index".utf8))))
+        // A manifest is a blob to who says so.
+        #expect(
+            try repository.put(Self.name, "of a manifest", blobs: [digest])
+                == .done(Digest.of(Array("of a manifest".utf8))))
         #expect(
             try repository.put("team/other", "index", tags: ["a"]) { $0.manifests = [digest] }
                 == .missing([digest]))

@@ -112,6 +112,26 @@ import Testing
     }
 
     @Test(arguments: Storage.allCases)
+    func `a cache keeps the images that are pulled`(_ storage: Storage) throws {
+        let world = try KeepingWorld(storage)
+        try world.rule("ci/**") { ($0.quota, $0.isCache) = (250, true) }
+        for number in 1...4 {
+            let blob = try world.repository.uploadBlob(
+                [UInt8](repeating: UInt8(number), count: 99), to: "ci/a")
+            _ = try world.repository.put("ci/a", "\(number)", tags: ["\(number)"], blobs: [blob])
+            world.pass(days: 2)
+        }
+        let first = Digest.of(Array("1".utf8))
+        for isByDigest in [false, true] {
+            world.repository.use(
+                manifest: first, of: "ci/a", isByDigest: isByDigest, domain: .standard)
+        }
+        world.pass(days: 2)
+        #expect(try run(world)["removedRefs"] == 2)
+        #expect(try world.tags("ci/a") == ["1", "4"])
+    }
+
+    @Test(arguments: Storage.allCases)
     func `moves that are neither listed nor keep anything are forgotten`(
         _ storage: Storage
     ) throws {
