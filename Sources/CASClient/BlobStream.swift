@@ -1,14 +1,14 @@
-import CASCore
+package import CASCore
 import CASFileSystem
-import CASPack
+package import CASPack
 import CASWorkspace
 
 /// Streams of records that are asked for again where they break.
-enum BlobStream {
+package enum BlobStream {
     static let attempts = 5
 
     /// Takes a stream to its end; `read` asks for it anew where it broke.
-    static func take(
+    package static func take(
         _ counters: ProgressCounters, _ limits: Limits,
         _ read: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void,
         _ body: @escaping (RecordView) throws -> Void

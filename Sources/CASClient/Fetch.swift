@@ -143,8 +143,7 @@ package enum Fetch {
             }
             return
         }
-        // Sorted, so that the store may answer in the order of its packs whatever we ask.
-        let blobs = needed.blobs.sorted()
+        let blobs = connection.readingOrder(needed.blobs)
         let batch = min(10_000, max(64, blobs.count / options.connections + 1))
         let starts = Array(stride(from: 0, to: blobs.count, by: batch))
         let next = Cursor(count: starts.count)

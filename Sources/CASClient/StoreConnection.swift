@@ -35,7 +35,9 @@ package protocol StoreConnection: Sendable {
     ) throws
     /// Streams these blobs.
     func readBlobs(_ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void) throws
-    /// The same, with chunk lists alone where there are some; for a store that `givesChunkLists`.
+    /// Blobs in the order in which it is best to ask for them.
+    func readingOrder(_ digests: [Digest]) -> [Digest]
+    /// The same as `readBlobs`, with chunk lists alone where there are some; for a store that `givesChunkLists`.
     func readChunkLists(
         _ digests: [Digest], _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws
@@ -87,6 +89,9 @@ package protocol StoreConnection: Sendable {
 
 extension StoreConnection {
     private static var pollMilliseconds: UInt64 { 200 }
+
+    /// Sorted, so that the store may answer in the order of its packs whatever is asked.
+    package func readingOrder(_ digests: [Digest]) -> [Digest] { digests.sorted() }
 
     /// Looks again and again.
     package func awaitRef(_ name: RefName, after: UInt64, seconds: Int) throws -> RefEntry? {

@@ -64,6 +64,9 @@ extension FuzzTargets {
         .canonical(
             "layer-part", [partSample, [0x10, 1]], decode: { try LayerPart(decoding: $0) },
             encode: { $0.encode() }),
+        .stable(
+            "carrier-index", [carrierSample], decode: { try CarrierIndex(decoding: $0) },
+            encode: { $0.encode() }),
         .text(
             "image-reference",
             ["a/b:c", "h.x:5000/a@\(digest)", "oci://h/a:b", "[::1]:1/x", "localhost/a"],
@@ -83,6 +86,21 @@ extension FuzzTargets {
         options.labels = ["d": "e"]
         options.created = -7
         return options.encode()
+    }()
+
+    private static let carrierSample: [UInt8] = {
+        var sample: [UInt8] = []
+        sample.append(field: 1, varint: CarrierIndex.formatVersion)
+        sample.append(field: 2, bytes: [UInt8](repeating: 1, count: 152))
+        sample.append(field: 5, bytes: [0x77])
+        sample.append(field: 8, varint: 1)
+        var layer: [UInt8] = []
+        layer.append(field: 1, bytes: digest.bytes)
+        layer.append(field: 2, varint: 3_072)
+        layer.append(field: 3, bytes: partSample)
+        sample.append(element: 9, bytes: layer)
+        sample.append(element: 10, bytes: other.bytes)
+        return sample
     }()
 
     private static let partSample: [UInt8] = {

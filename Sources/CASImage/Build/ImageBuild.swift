@@ -60,10 +60,12 @@ package struct ImageBuild: Sendable {
         package var digest: OCIDigest
         /// Its layers, the lowest first.
         package var layers: [PlacedLayer]
-        /// Whether the tag named it before.
-        package var isUnchanged: Bool
+        /// What the tag named before; nil for nothing.
+        package var previous: OCIDigest?
         /// Bytes of layers and configuration that were sent, or would be.
         package var sentBytes: UInt64
+        /// Whether the tag named it before.
+        package var isUnchanged: Bool { previous == digest }
     }
 
     /// Builds it; nothing is visible in the target before the end.
@@ -77,7 +79,7 @@ package struct ImageBuild: Sendable {
             base: base, layers: described,
             options: options)
         let digest = OCIDigest.of(image.bytes)
-        let isUnchanged = try named() == digest
+        let previous = try named()
         var placed = image.manifest.layers.map { PlacedLayer(descriptor: $0) }
         let lower = placed.count - layers.count
         for (index, layer) in layers.enumerated() { placed[lower + index].title = layer.title }
@@ -99,8 +101,7 @@ package struct ImageBuild: Sendable {
                 manifest: image.bytes, mediaType: image.manifest.mediaType, as: tag)
         }
         return Report(
-            image: image, digest: digest, layers: placed, isUnchanged: isUnchanged,
-            sentBytes: sent)
+            image: image, digest: digest, layers: placed, previous: previous, sentBytes: sent)
     }
 
     private func named() throws -> OCIDigest? {
@@ -125,8 +126,8 @@ package struct ImageBuild: Sendable {
             all[index].map { description in
                 ImageLayer(
                     descriptor: Descriptor(
-                        mediaType: compression.mediaType, digest: .sha256(description.digest),
-                        size: description.size),
+                        mediaType: layers[index].mediaType ?? compression.mediaType,
+                        digest: .sha256(description.digest), size: description.size),
                     diffID: description.diffID, createdBy: "\(createdBy) \(layers[index].title)")
             }
         }

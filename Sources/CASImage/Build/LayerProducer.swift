@@ -40,10 +40,16 @@ package struct LayerDescription: Hashable, Sendable {
 package protocol LayerProducer: Sendable {
     /// What it holds, for a line of history: `team/project@sha256:… in /workspace`.
     var title: String { get }
+    /// The media type of the layer; nil for that of the others in the image.
+    var mediaType: String? { get }
     /// Digests and size; may read all of its content once.
     func describe() throws -> LayerDescription
     /// Writes what is stored; exactly what was described.
     func write(_ sink: (UnsafeRawBufferPointer) throws -> Void) throws
     /// Gives up what `describe` kept for `write`.
     func close() throws
+}
+
+extension LayerProducer {
+    package var mediaType: String? { nil }
 }

@@ -14,6 +14,8 @@ package struct WorkspaceLayers: Sendable {
     package let snapshot: Digest
     /// The layers, in order.
     package let layers: [any LayerProducer]
+    /// What each of them holds.
+    let parts: [LayerPart]
     /// Files and directories of the tree.
     package let entries: UInt64
     /// Bytes of its files.
@@ -28,7 +30,18 @@ package struct WorkspaceLayers: Sendable {
         compression: LayerCompression, memory: LayerMemory?, temporaryDirectory: String?,
         maximumLayers: Int
     ) throws {
-        let tree = try TreeReader(path, from: connection)
+        try self.init(
+            try TreeReader(path, from: connection), path, from: connection, options: options,
+            compression: compression, memory: memory, temporaryDirectory: temporaryDirectory,
+            maximumLayers: maximumLayers)
+    }
+
+    /// The same for a tree that was read.
+    init(
+        _ tree: TreeReader, _ path: String, from connection: any StoreConnection,
+        options: LayerOptions, compression: LayerCompression, memory: LayerMemory?,
+        temporaryDirectory: String?, maximumLayers: Int
+    ) throws {
         snapshot = tree.digest
         entries = tree.snapshot.totals.entries
         bytes = tree.snapshot.totals.bytes
@@ -44,6 +57,7 @@ package struct WorkspaceLayers: Sendable {
         let version = format.map(StreamCompressor.version) ?? WorkspaceLayers.plainVersion
         // A plain layer of a store on this machine is made again as quickly as it is copied.
         let keeps = format != nil || !connection.isLocal
+        parts = plan.items.map(\.part)
         layers = plan.items.map { item in
             TreeLayer(
                 title: "\(item.part.text(options)) of \(path)", item: item, tree: tree,

@@ -13,7 +13,8 @@ final class TreeReader: CASOCI.LayerSource, Sendable {
     let snapshot: Snapshot
     /// The digest of the snapshot; that of the tree where it has none.
     let digest: Digest
-    private let contents: TreeContents
+    /// The messages of the tree and of its attributes.
+    let contents: TreeContents
     private let sums: [Digest: TreeTotals]
 
     /// Reads the tree of what a reference names, without its host.
@@ -39,12 +40,15 @@ final class TreeReader: CASOCI.LayerSource, Sendable {
         guard decoder.isEnded else {
             throw CASError(.unavailable, "the store stopped sending in the middle")
         }
-        sums = try TreeReader.sums(snapshot.tree.digest, contents, limits)
+        sums = try TreeReader.sums(snapshot.tree.digest, contents, limits) { $1.ownTotals }
     }
 
     /// Sums over each directory below a root, every distinct one visited once.
-    private static func sums(
-        _ root: Digest, _ contents: TreeContents, _ limits: Limits
+    ///
+    /// `own` says what one counts by itself.
+    static func sums(
+        _ root: Digest, _ contents: TreeContents, _ limits: Limits,
+        own: (Digest, Directory) -> TreeTotals
     ) throws -> [Digest: TreeTotals] {
         var known: [Digest: TreeTotals] = [:]
         var stack: [(digest: Digest, directory: Directory, next: Int)] = []
@@ -67,7 +71,7 @@ final class TreeReader: CASOCI.LayerSource, Sendable {
                 continue
             }
             stack.removeLast()
-            var totals = top.directory.ownTotals
+            var totals = own(top.digest, top.directory)
             for child in top.directory.directories {
                 if let below = known[child.digest] { totals.add(below) }
             }

@@ -95,16 +95,24 @@ extension RegistryClient {
         var request = blobCall("GET", digest)
         request.headers.append(("range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)"))
         var come: UInt64 = 0
-        let (head, _) = try stream(request) { bytes in
-            come += UInt64(bytes.count)
-            guard come <= UInt64(range.count) else {
-                throw CASError(.unimplemented, "\(location.host) does not serve ranges of blobs")
-            }
-            try sink(bytes)
+        _ = try stream(
+            request,
+            head: { head in
+                // What others send instead is not the range, and nobody sees it.
+                guard head.status == RegistryClient.partial else { throw withoutRanges }
+            },
+            { bytes in
+                come += UInt64(bytes.count)
+                guard come <= UInt64(range.count) else { throw withoutRanges }
+                try sink(bytes)
+            })
+        guard come == UInt64(range.count) else {
+            throw CASError(.unavailable, "\(location.host) stopped in the middle of a blob")
         }
-        guard head.status == RegistryClient.partial, come == UInt64(range.count) else {
-            throw CASError(.unimplemented, "\(location.host) does not serve ranges of blobs")
-        }
+    }
+
+    private var withoutRanges: CASError {
+        CASError(.unimplemented, "\(location.host) does not serve ranges of blobs")
     }
 
     /// Reads a small blob whole.

@@ -264,4 +264,6 @@ package enum Annotation {
     package static let snapshot = "org.example.cas.snapshot"
     /// The root of the tree that an image was made of.
     package static let tree = "org.example.cas.tree"
+    /// A label: the DiffID of the layer with the index of the snapshot that an image carries (Carrier.md).
+    package static let carrier = "org.example.cas.carrier"
 }

@@ -1,5 +1,5 @@
 package import CASCore
-import CASOCI
+package import CASOCI
 
 /// What the image is like that a snapshot is; recorded with the ref, never part of a question (Images.md, "Options").
 package struct SnapshotImageOptions: Hashable, Sendable {
@@ -110,7 +110,7 @@ package struct SnapshotImageOptions: Hashable, Sendable {
     }
 
     /// What counts for the layers.
-    var layers: LayerOptions {
+    package var layers: LayerOptions {
         get throws {
             try LayerOptions(
                 prefix: Array(prefix.joined(separator: "/").utf8), userID: userID, groupID: groupID)
@@ -118,7 +118,7 @@ package struct SnapshotImageOptions: Hashable, Sendable {
     }
 
     /// What counts for the image.
-    var image: ImageOptions {
+    package var image: ImageOptions {
         get throws {
             var options = ImageOptions(layers: try layers)
             // One with a base runs where that does.

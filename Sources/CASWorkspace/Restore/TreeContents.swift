@@ -44,6 +44,14 @@ package final class TreeContents: DirectorySource, @unchecked Sendable {
         insert(header.digest, Array(raw.bytes))
     }
 
+    /// Adds a message under the digest that its bytes have, and says which that is.
+    @discardableResult
+    package func insert(message: [UInt8]) -> Digest {
+        let digest = Digest.of(message)
+        insert(digest, message)
+        return digest
+    }
+
     /// Adds a message whose digest was checked.
     func insert(_ digest: Digest, _ message: [UInt8]) {
         guard messages[digest] == nil else { return }

@@ -1,23 +1,35 @@
 import ArgumentParser
 import CASClient
 import CASCore
+import CASImage
 import CASWire
 
-/// `cas copy REF HOST/REF`.
+/// `cas copy REF HOST/REF`, `cas copy REF oci://REGISTRY/NAME`.
 struct CopyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "copy",
-        abstract: "Bring a ref to another store; only what lacks there is sent.",
-        usage: "cas copy REF HOST/REF [OPTIONS]",
+        abstract: "Bring a ref to another store or registry; only what lacks there is sent.",
+        usage: """
+            cas copy REF HOST/REF [OPTIONS]
+            cas copy REF oci://REGISTRY/NAME[:TAG] [OPTIONS]
+            cas copy oci://REGISTRY/NAME[:TAG] REF [OPTIONS]
+            """,
         discussion: """
             Either side may name a HOST; one without is in the configured store, which --server or --store \
             name too. Each host gets only its own credentials. Records go as they are stored, checked on \
             the way; what the ref says of author, commit and expiry comes along.
 
+            With oci:// any registry carries the snapshot, as an image that runtimes pull and run and that \
+            cas copy and cas fetch make the exact snapshot of again. Programs that copy images carry it on, \
+            also where they compress its layers. --compression, --plain-http and --platform are for this; \
+            credentials are those of docker, podman and 'cas login'.
+
             EXAMPLES:
               cas copy team/project cas.example/team/project
               cas copy cas.example/team/project:v1 team/project:v1 --store /srv/cas
               cas copy old.example/team/project new.example/team/project
+              cas copy team/project:v1 oci://registry.example/team/project:v1
+              cas copy oci://registry.example/team/project:v1 team/project:v1
             """)
 
     @Argument(help: ArgumentHelp("The ref or digest to bring.", valueName: "ref"))
@@ -26,10 +38,28 @@ struct CopyCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("The ref to move.", valueName: "host/ref"))
     var target: String
 
+    @Option(
+        help: ArgumentHelp(
+            "How a registry is given the files: of plain layers a fetch reads parts (none).",
+            valueName: "none|gzip|zstd"))
+    var compression: LayerCompression?
+
+    @OptionGroup var registries: RegistryFlags
     @OptionGroup var storeFlags: StoreFlags
     @OptionGroup var output: OutputFlags
 
     func run() throws {
+        switch (CarrierCopy.isCarrier(source), CarrierCopy.isCarrier(target)) {
+        case (true, true):
+            throw ValidationError("both are in registries; skopeo copy brings an image there")
+        case (false, true): return try CarrierCopy(self).carry(source, to: target)
+        case (true, false): return try CarrierCopy(self).bring(source, to: target)
+        case (false, false): break
+        }
+        guard compression == nil, registries.plainHTTP.isEmpty, registries.platform == nil else {
+            throw ValidationError(
+                "--compression, --plain-http and --platform are for oci:// and its registries")
+        }
         let from = try Arguments.reference(source)
         let to = try Arguments.reference(target)
         let name = try Arguments.refName(to)
@@ -52,7 +82,7 @@ struct CopyCommand: ParsableCommand {
     }
 
     /// The flags are about the side that names no host.
-    private func flags(_ reference: Reference) -> StoreFlags {
+    func flags(_ reference: Reference) -> StoreFlags {
         guard reference.host != nil else { return storeFlags }
         var flags = StoreFlags()
         flags.server = nil
@@ -91,7 +121,7 @@ struct CopyCommand: ParsableCommand {
         report(summary, name, target)
     }
 
-    private func report(_ summary: WarmSummary, _ name: RefName, _ target: StoreAccess) {
+    func report(_ summary: WarmSummary, _ name: RefName, _ target: StoreAccess) {
         let digest = summary.plan.snapshot
         if output.json {
             Console.data(

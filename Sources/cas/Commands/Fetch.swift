@@ -2,6 +2,7 @@ import ArgumentParser
 import CASClient
 import CASCore
 import CASFileSystem
+import CASImage
 
 /// `cas fetch [REF] DEST`, `cas fetch --follow [REF] DEST [-- COMMAND]`.
 struct FetchCommand: ParsableCommand {
@@ -26,6 +27,7 @@ struct FetchCommand: ParsableCommand {
               cas fetch team/project /work
               CAS_REF=team/project cas fetch /work
               cas fetch team/project@sha256:… /work --cache /var/cache/cas
+              cas fetch oci://registry.example/team/project:v1 /work    what cas copy put into a registry
               cas fetch team/project /work --force    overwrite changed files, and say which
               cas fetch --follow team/project:dev /work -- python serve.py
             """)
@@ -52,6 +54,7 @@ struct FetchCommand: ParsableCommand {
     var reproducible = false
 
     @OptionGroup var cacheFlags: CacheFlags
+    @OptionGroup var registries: RegistryFlags
     @OptionGroup var storeFlags: StoreFlags
     @OptionGroup var output: OutputFlags
 
@@ -77,6 +80,12 @@ struct FetchCommand: ParsableCommand {
         else {
             throw ValidationError("no REF is given, and CAS_REF is not set")
         }
+        if CarrierCopy.isCarrier(text) {
+            return try fetchCarried(text, into: destination, settings)
+        }
+        guard registries.plainHTTP.isEmpty, registries.platform == nil else {
+            throw ValidationError("--plain-http and --platform are for oci:// and its registries")
+        }
         let wanted = try Arguments.reference(text)
         try storeFlags.withStore(host: wanted.host, isPatient: true, settings: settings) { store in
             let path = try StoreChoice.absolute(destination)
@@ -95,6 +104,30 @@ struct FetchCommand: ParsableCommand {
                 if case .digest(_, let name) = reference.target { request.name = name }
                 return try request.run(store)
             }
+            if output.json { Console.data(result.json) } else { Console.data(result.line) }
+        }
+    }
+}
+
+extension FetchCommand {
+    /// Fetches what an image in a registry carries.
+    private func fetchCarried(
+        _ text: String, into destination: String, _ settings: Settings
+    ) throws {
+        guard !follow else {
+            throw ValidationError("--follow needs a store; a registry tells nobody of moves")
+        }
+        guard storeFlags.server == nil, storeFlags.store == nil else {
+            throw ValidationError("oci:// names a registry, so --server and --store are not for it")
+        }
+        let path = try StoreChoice.absolute(destination)
+        let cache = try cacheFlags.resolve(settings)
+        Interruption.leaves(.fetch)
+        try CarrierCopy.open(text, registries, storeFlags, settings) { store, carried in
+            let result = try FetchRequest(
+                want: carried.digest.description, shown: text, destination: path, force: force,
+                keep: keep, reproducible: reproducible, cache: cache
+            ).run(store)
             if output.json { Console.data(result.json) } else { Console.data(result.line) }
         }
     }

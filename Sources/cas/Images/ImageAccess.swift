@@ -62,12 +62,7 @@ final class ImageAccess {
 
     /// The repository of an image.
     func repository(_ reference: ImageReference) throws -> any ImageRepository {
-        if let host = reference.host {
-            let isPlain = registries.plainHTTP.contains(host)
-            return try client(
-                try RegistryLocation(host: host, isPlain: isPlain), reference.name,
-                server: try ServerAddress(host: host))
-        }
+        if reference.host != nil { return try registry(reference) }
         guard let store else {
             throw CASError(.internalError, "a name without a host, and no store was opened")
         }
@@ -85,6 +80,17 @@ final class ImageAccess {
                 settings.provenance(message: "cas image build")
             }
         }
+    }
+
+    /// The repository of an image in a registry.
+    func registry(_ reference: ImageReference) throws -> RegistryClient {
+        guard let host = reference.host else {
+            throw ValidationError("'\(reference)' names no registry; write oci://HOST/NAME")
+        }
+        let isPlain = registries.plainHTTP.contains(host)
+        return try client(
+            try RegistryLocation(host: host, isPlain: isPlain), reference.name,
+            server: try ServerAddress(host: host))
     }
 
     /// A client with the credentials of `cas login` for the host, else those of docker and podman.
