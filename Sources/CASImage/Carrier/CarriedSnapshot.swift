@@ -104,9 +104,8 @@ package final class CarriedSnapshot: Sendable {
         guard let label = config.json["config"]?["Labels"]?.map?[Annotation.carrier] else {
             throw CASError(
                 .failedPrecondition, "\(reference) is an image that carries no snapshot",
-                hint:
-                    "cas copy REF oci://\(reference) makes one that does; podman or docker run this one"
-            )
+                hint: "cas copy REF oci://\(reference.host ?? "HOST")/\(reference.name) makes one "
+                    + "that does; podman or docker run this one")
         }
         guard let index = try OCIDigest(label).sha256 else { throw CarrierFormat.damaged() }
         let diffIDs = config.diffIDs

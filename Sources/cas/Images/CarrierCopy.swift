@@ -71,14 +71,15 @@ struct CarrierCopy {
         try flags.withStore(host: from.host, isPatient: true, settings: settings) { store in
             let access = ImageAccess(settings, command.registries, flags)
             access.store = store
-            let result = Result { try carry(from, store, to: image, access) }
+            let result = Result { try carry(from, store, to: image, shown: target, access) }
             try access.close()
             try result.get()
         }
     }
 
     private func carry(
-        _ from: Reference, _ store: StoreAccess, to image: ImageReference, _ access: ImageAccess
+        _ from: Reference, _ store: StoreAccess, to image: ImageReference, shown: String,
+        _ access: ImageAccess
     ) throws {
         Interruption.leaves(.push)
         let cache = FilePaths.join(store.settings.directories.cache.value, "layers")
@@ -100,7 +101,7 @@ struct CarrierCopy {
         request.baseLayers = base?.manifest.layers.count ?? 0
         let target = try access.registry(image)
         let counters = ProgressCounters()
-        let title = "copying \(from) from \(store.choice.text) to \(image)"
+        let title = "copying \(from) from \(store.choice.text) to \(shown)"
         let (carrier, report) = try ProgressLine.show(.image, title, counters) {
             let carrier = try CarrierLayers(request, from: store.connection, counters: counters)
             var build = ImageBuild(
@@ -155,16 +156,15 @@ struct CarrierCopy {
         Console.note(
             "snapshot \(carrier.snapshot): \(counted(carrier.entries, "entry", "entries")), "
                 + "\(ByteCount.text(carrier.bytes)) in \(counted(report.layers.count, "layer"))")
-        var parts = [
-            "\(counted(count(report, .uploaded), "layer")) sent (\(ByteCount.text(report.sentBytes)))"
-        ]
+        var parts = ["\(counted(count(report, .uploaded), "layer"))"]
         if count(report, .mounted) > 0 {
             parts.append("\(grouped(count(report, .mounted))) mounted")
         }
         if count(report, .present) > 0 {
             parts.append("\(grouped(count(report, .present))) there already")
         }
-        Console.note(parts.joined(separator: ", "))
+        Console.note(
+            "new: \(parts.joined(separator: ", ")); \(ByteCount.text(report.sentBytes)) sent")
         guard !report.isUnchanged else { return Console.note("\(tag) is unchanged") }
         Console.note(
             "\(tag) names \(report.digest) now"
