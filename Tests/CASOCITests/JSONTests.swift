@@ -56,6 +56,17 @@ import Testing
         #expect(throws: CASError.self) { try JSON(decoding: Array("[1,2]".utf8), limit: 4) }
     }
 
+    @Test func `refuses more values than memory is meant for`() throws {
+        // The list is one of them.
+        let most = JSON.maximumValues - 1
+        let list = { (count: Int) in "[" + String(repeating: "0,", count: count - 1) + "0]" }
+        #expect(try Self.read(list(most)).elements?.count == most)
+        #expect(Self.isRefused(list(most + 1)))
+        let object = (0..<most).map { "\"\($0)\":0" }.joined(separator: ",")
+        #expect(!Self.isRefused("{\(object)}"))
+        #expect(Self.isRefused("{\(object),\"x\":0}"))
+    }
+
     @Test func `writes as Go does without HTML escapes`() {
         let value = JSON.object([
             JSON.Member("b", .text("<a>&\"\\\n\u{07}\u{08}\u{2028}é\u{7f}")),

@@ -5,6 +5,8 @@ extension JSON {
     package static let maximumBytes = 4 << 20
     /// Lists and objects within each other at most.
     package static let maximumDepth = 64
+    /// Values of a document at most: each takes many times the bytes that it is written with.
+    package static let maximumValues = 400_000
 
     /// Reads one document; throws `invalidArgument` with the place of the first thing that RFC 8259 does
     /// not allow, and for a member that is there twice, which two readers would read differently.
@@ -28,6 +30,7 @@ extension JSON {
 private struct JSONReader {
     private let bytes: UnsafeRawBufferPointer
     private var place = 0
+    private var values = 0
 
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
@@ -60,6 +63,12 @@ private struct JSONReader {
     private mutating func value(depth: Int) throws -> JSON {
         guard depth <= JSON.maximumDepth else {
             throw malformed("more than \(JSON.maximumDepth) levels")
+        }
+        values += 1
+        guard values <= JSON.maximumValues else {
+            throw CASError(
+                .resourceExhausted,
+                "a JSON document has more than the \(JSON.maximumValues) values allowed")
         }
         switch current {
         case UInt8(ascii: "{"): return try object(depth)
