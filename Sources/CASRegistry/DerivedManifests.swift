@@ -6,46 +6,71 @@ import CASWire
 import HTTPTypes
 
 /// Images of snapshots that are being made: those who ask for one wait here, and hold no thread meanwhile.
+///
+/// One is made after the other, as each takes all processors.
 actor DerivedManifests {
     private struct Key: Hashable {
         let snapshot: Digest
         let options: String
     }
+    private static let maximumWaiting = 256
     private var making: [Key: Task<Void, any Error>] = [:]
+    /// What was begun last, behind which the next one waits.
+    private var last: Task<Void, any Error>?
 
-    /// Calls `body` for what a ref names unless that is done already, and waits until it is.
+    /// Calls `body` for what a ref names once it has its turn, and waits until that is done; what `isMade` says is
+    /// there waits for nobody.
     func make(
-        _ entry: RefEntry, _ body: @escaping @Sendable () async throws -> Void
+        _ entry: RefEntry, unless isMade: @Sendable () async throws -> Bool,
+        _ body: @escaping @Sendable () async throws -> Void
     ) async throws {
+        if try await isMade() { return }
         let key = Key(snapshot: entry.target.digest, options: entry.imageOptions)
         if let task = making[key] { return try await task.value }
-        let task = Task { try await body() }
+        guard making.count < DerivedManifests.maximumWaiting else {
+            throw CASError(
+                .unavailable, "too many images are being made", hint: "try again in a minute")
+        }
+        let task = Task { [last] in
+            _ = await last?.result
+            try await body()
+        }
         making[key] = task
-        defer { making[key] = nil }
+        last = task
+        defer {
+            making[key] = nil
+            if last == task { last = nil }
+        }
         try await task.value
     }
 }
 
 extension RegistryDoor {
-    /// Makes the image that a tag's snapshot is, where nobody asked for it before.
-    func prepare(_ name: String, _ reference: ManifestReference) async throws {
-        guard case .tag(let tag) = reference else { return }
+    /// What a tag names; makes the image that its snapshot is, where nobody asked for it before.
+    func prepare(_ name: String, _ reference: ManifestReference) async throws -> RefEntry? {
+        guard case .tag(let tag) = reference else { return nil }
         let ref = try RefName(name: name, tag: tag)
         let entry = try await shared.blocking { [repository, domain] in
             try repository.ref(ref, domain: domain)
         }
-        guard let entry, entry.target.kind == .snapshot else { return }
+        guard let entry, entry.target.kind == .snapshot else { return entry }
         do {
-            try await derived.make(entry) { [shared, repository, domain] in
-                try await shared.blocking {
-                    _ = try repository.derivedManifest(entry, domain: domain)
-                }
-            }
+            try await derived.make(
+                entry,
+                unless: { [shared, repository, domain] in
+                    try await shared.blocking { try repository.isDerived(entry, domain: domain) }
+                },
+                { [shared, repository, domain] in
+                    try await shared.blocking {
+                        _ = try repository.derivedManifest(entry, domain: domain)
+                    }
+                })
         } catch let error as CASError
             where error.code == .dataLoss || error.code == .failedPrecondition
         {
             throw Refusal(.manifestUnknown, error.message, detail: error.hint)
         }
+        return entry
     }
 
     /// What is said of what a snapshot stands for: it goes with that.

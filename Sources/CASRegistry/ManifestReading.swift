@@ -29,8 +29,8 @@ extension RegistryDoor {
         _ name: String, _ reference: ManifestReference, _ request: Request, _ context: Context,
         _ notes: inout RequestNotes
     ) async throws -> Response {
-        try await prepare(name, reference)
-        let found = try await shared.blocking { [self] in try find(name, reference) }
+        let entry = try await prepare(name, reference)
+        let found = try await shared.blocking { [self] in try find(name, reference, entry) }
         guard let found else { throw Refusal.unknownManifest(reference.text) }
         let tag = "\"\(found.digest)\""
         var headers: HTTPFields = [.contentType: found.mediaType, .eTag: tag]
@@ -55,15 +55,16 @@ extension RegistryDoor {
             })
     }
 
-    private func find(_ name: String, _ reference: ManifestReference) throws -> Found? {
+    /// What is asked for by digest, or by a tag that names `entry`.
+    private func find(
+        _ name: String, _ reference: ManifestReference, _ entry: RefEntry?
+    ) throws -> Found? {
         var expires: Timestamp?
         let digest: Digest
         var shown: OCIDigest?
         switch reference {
-        case .tag(let tag):
-            guard let entry = try repository.ref(try RefName(name: name, tag: tag), domain: domain),
-                let target = try manifestDigest(entry)
-            else { return nil }
+        case .tag:
+            guard let entry, let target = try manifestDigest(entry) else { return nil }
             digest = target
             expires = entry.expires
         case .digest(let asked):

@@ -20,6 +20,12 @@ extension Repository {
         return image.manifest
     }
 
+    /// Whether the image of a ref was made already, so that `derivedManifest` answers at once.
+    package func isDerived(_ entry: RefEntry, domain: Domain) throws -> Bool {
+        guard entry.target.kind == .snapshot, let tree = entry.tree else { return true }
+        return try knownImage(tree, try SnapshotImageOptions(entry.imageOptions), domain) != nil
+    }
+
     /// The same for a snapshot and its tree.
     func derivedImage(
         snapshot: Digest, tree: Digest, options text: String, domain: Domain
