@@ -21,18 +21,17 @@ package struct DoorContext: RequestContext {
             HTTPResponsePart.head(HTTPResponse(status: .continue)), promise: nil)
     }
 
-    /// Sends a piece of an answer and returns once the client's machine took it all.
+    /// Sends slices of an answer and returns once the client's machine took them all.
     ///
-    /// The connection ends where that takes too long, so that a client that stands still does not keep
+    /// The connection ends where one takes too long, so that a client that stands still does not keep
     /// the memory from others.
-    package func send(_ piece: ByteBuffer, _ stallNanoseconds: UInt64) async throws {
+    package func send(_ slices: [ByteBuffer], _ stallNanoseconds: UInt64) async throws {
         let channel = channel
-        let stall = channel.eventLoop.scheduleTask(
-            in: .nanoseconds(Int64(clamping: stallNanoseconds))
-        ) { channel.close(promise: nil) }
-        defer { stall.cancel() }
+        let sending = channel.eventLoop.flatSubmit {
+            SliceSending(channel, stallNanoseconds).send(slices)
+        }
         try await withTaskCancellationHandler {
-            try await channel.writeAndFlush(HTTPResponsePart.body(piece)).get()
+            try await sending.get()
         } onCancel: {
             channel.close(promise: nil)
         }
@@ -42,5 +41,38 @@ package struct DoorContext: RequestContext {
     package func closeSoon() {
         let channel = channel
         channel.eventLoop.scheduleTask(in: .seconds(2)) { channel.close(promise: nil) }
+    }
+}
+
+/// Slices on their way to a client, of which each has to be taken in time; used on its connection's event loop.
+private final class SliceSending {
+    private let channel: any Channel
+    private let stall: TimeAmount
+    private var watch: Scheduled<Void>?
+
+    init(_ channel: any Channel, _ stallNanoseconds: UInt64) {
+        self.channel = channel
+        stall = .nanoseconds(Int64(clamping: stallNanoseconds))
+    }
+
+    /// Sends all of them at once: a hop from thread to thread for each would cost more than the sending.
+    func send(_ slices: [ByteBuffer]) -> EventLoopFuture<Void> {
+        let loop = channel.eventLoop
+        restart()
+        var last = loop.makeSucceededVoidFuture()
+        for slice in slices {
+            last = channel.write(HTTPResponsePart.body(slice))
+            last.assumeIsolated().whenSuccess { self.restart() }
+        }
+        channel.flush()
+        last.assumeIsolated().whenComplete { _ in self.watch?.cancel() }
+        return last
+    }
+
+    private func restart() {
+        watch?.cancel()
+        watch = channel.eventLoop.scheduleTask(in: stall) { [channel] in
+            channel.close(promise: nil)
+        }
     }
 }

@@ -122,11 +122,9 @@ package struct SharedResources: Sendable {
     private func send(
         _ piece: AnswerPiece, _ door: String, _ context: DoorContext
     ) async throws -> Bool {
-        var piece = piece
-        metrics.count(door: door, sent: piece.slices.reduce(0) { $0 + $1.readableBytes })
-        piece.slices.reverse()
-        while let slice = piece.slices.popLast() {
-            try await context.send(slice, limits.answerStallNanoseconds)
+        metrics.count(door: door, sent: piece.count)
+        if !piece.slices.isEmpty {
+            try await context.send(piece.slices, limits.answerStallNanoseconds)
         }
         return piece.isLast
     }

@@ -11,7 +11,7 @@ import Synchronization
 /// One piece is filled while the one before is cut, compressed and written by a thread of the pool, which
 /// no sender keeps while it rests. More than two pieces are never in memory.
 final class UploadBody: Sendable {
-    private static let pieceBytes = 256 << 10
+    private static let pieceBytes = 512 << 10
 
     private let shared: SharedResources
     private let writer: UploadWriter

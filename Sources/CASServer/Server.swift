@@ -210,7 +210,7 @@ package enum Server {
     private static func builder(_ configuration: ServerConfiguration) throws -> HTTPServerBuilder {
         let plain = HTTPServerBuilder.http1(
             configuration: .init(
-                additionalChannelHandlers: [OldVersionMarker()],
+                additionalChannelHandlers: [OldVersionMarker(), ReceiveSizes()],
                 idleTimeout: .seconds(idleSeconds)))
         guard let certificatePath = configuration.certificatePath,
             let keyPath = configuration.keyPath

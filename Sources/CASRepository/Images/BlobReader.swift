@@ -5,11 +5,9 @@ import Synchronization
 
 /// Bytes that come in pieces; one thread at a time.
 package protocol PieceSource: Sendable {
-    /// Calls `body` with the next piece, lent for the call; false at the end.
+    /// Calls `body` with the next piece or pieces, each lent for the call; false at the end.
     func next(_ body: (UnsafeRawBufferPointer) throws -> Void) throws -> Bool
 }
-
-extension BlobCursor: PieceSource {}
 
 /// Where the bytes of a blob come from.
 protocol BlobContent: Sendable {
@@ -73,8 +71,8 @@ struct StoredContent: BlobContent {
     let domain: Domain
     let terms: [ChunkList.Term]
 
-    func pieces(_ range: Range<UInt64>) -> any PieceSource {
-        BlobCursor(repository, terms: terms, range: range)
+    func pieces(_ range: Range<UInt64>) throws -> any PieceSource {
+        try StoredPieces(repository, terms: terms, range: range, domain: domain)
     }
 
     /// Frames are worth it where they save a tenth; all chunks are looked at for that.
