@@ -93,8 +93,8 @@ package protocol ImageReader {
     func upload(_ identifier: Identifier, domain: Domain) throws -> UploadEntry?
     /// All uploads, by identifier; without their tails.
     func uploads(after: Identifier?, limit: Int, domain: Domain) throws -> [UploadEntry]
-    /// How many there are.
-    func uploadCount(domain: Domain) throws -> Int
+    /// How many there are, to one name or to all.
+    func uploadCount(to name: String?, domain: Domain) throws -> Int
     /// What an upload is composed of so far, in order, beginning behind so many parts.
     func uploadParts(
         _ identifier: Identifier, after count: Int, limit: Int, domain: Domain

@@ -189,9 +189,10 @@ extension InMemoryTransaction: ImageTransaction {
         }
     }
 
-    func uploadCount(domain: Domain) throws -> Int {
+    func uploadCount(to name: String?, domain: Domain) throws -> Int {
         try domain.requireStandard()
-        return state.images.uploads.count
+        guard let name else { return state.images.uploads.count }
+        return state.images.uploads.values.count { $0.name == name }
     }
 
     func uploadParts(

@@ -258,11 +258,12 @@ extension SQLiteTransaction {
         return try query.all(SQLiteTransaction.upload)
     }
 
-    func uploadCount(domain: Domain) throws -> Int {
+    func uploadCount(to name: String?, domain: Domain) throws -> Int {
         try domain.requireStandard()
-        return try SQLiteQuery(database, "SELECT count(*) FROM uploads").first {
-            try $0.number(0, Int.self)
-        } ?? 0
+        let query = try SQLiteQuery(
+            database, "SELECT count(*) FROM uploads" + (name == nil ? "" : " WHERE name = ?"))
+        if let name { query.bind(1, name) }
+        return try query.first { try $0.number(0, Int.self) } ?? 0
     }
 
     func uploadParts(

@@ -26,6 +26,14 @@ package struct ChunkerParameters: Hashable, Sendable {
         self.seed = seed
     }
 
+    /// The same with chunks that are so many times as large, a power of two, at most `maximumBytes` each: for what would
+    /// have too many.
+    package func coarser(by factor: Int, maximumBytes: Int) -> ChunkerParameters {
+        var average = averageBytes
+        while average < averageBytes * factor, average * 8 <= maximumBytes { average *= 2 }
+        return ChunkerParameters(uncheckedAverageBytes: average, seed: seed)
+    }
+
     /// No cut before this many bytes.
     package var minimumBytes: Int { averageBytes / 4 }
     /// A cut at this many bytes at the latest; a blob of at most this size is its own only chunk.

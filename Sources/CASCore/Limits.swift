@@ -67,6 +67,10 @@ package struct Limits: Sendable {
     package var tagsPerManifest = 64
     /// Uploads to repositories of images at once at most, resting ones too.
     package var concurrentUploads = 10_000
+    /// Uploads to one of these repositories at once at most.
+    package var uploadsPerName = 2_000
+    /// Wrong digests that one upload may be closed with, each of which costs reading it, before it is given up.
+    package var wrongDigestsPerUpload = 3
     /// Bytes of one blob of an image at most (1 TiB).
     package var imageBlobBytes: UInt64 = 1 << 40
     /// Seconds after which an upload is forgotten that nobody goes on with.

@@ -48,11 +48,11 @@ extension RegistryDoor {
             return RegistryDoor.uploadAnswer(name, upload, 0, status: .accepted)
         }
         do {
-            if hasBody {
-                try await append(
-                    name, upload, at: nil, request, context, &notes, isWhole: true)
-            }
-            return try await close(name, upload, whole)
+            let writer =
+                hasBody
+                ? try await receive(
+                    name, upload, at: nil, request, context, &notes, isWhole: true) : nil
+            return try await close(name, upload, whole, writer)
         } catch {
             // Nobody knows its name, so that nobody could go on with it.
             _ = try await shared.blocking { [repository, domain] in
@@ -113,8 +113,9 @@ extension RegistryDoor {
         _ name: String, _ upload: Identifier, _ request: Request, _ context: Context,
         _ notes: inout RequestNotes
     ) async throws -> Response {
-        let size = try await append(
+        let writer = try await receive(
             name, upload, at: try RegistryDoor.contentRange(request), request, context, &notes)
+        let size = try await shared.blocking { try writer.checkpoint() }
         return RegistryDoor.uploadAnswer(name, upload, size, status: .accepted)
     }
 
@@ -130,14 +131,15 @@ extension RegistryDoor {
         }
         let digest = try RegistryRoute.digest(text)
         let range = try RegistryDoor.contentRange(request)
-        if RegistryDoor.hasBody(request) || range != nil {
-            try await append(name, upload, at: range, request, context, &notes)
-        }
-        return try await close(name, upload, digest)
+        let writer =
+            RegistryDoor.hasBody(request) || range != nil
+            ? try await receive(name, upload, at: range, request, context, &notes) : nil
+        return try await close(name, upload, digest, writer)
     }
 
+    /// Makes a blob of an upload, with what a writer got of it if there is one.
     private func close(
-        _ name: String, _ upload: Identifier, _ digest: OCIDigest
+        _ name: String, _ upload: Identifier, _ digest: OCIDigest, _ writer: UploadWriter?
     ) async throws -> Response {
         let expected: ExpectedDigest =
             switch digest {
@@ -146,7 +148,8 @@ extension RegistryDoor {
             }
         do {
             _ = try await shared.blocking { [repository, domain] in
-                try repository.finishUpload(name, upload, expecting: expected, domain: domain)
+                try writer?.finish(expecting: expected)
+                    ?? repository.finishUpload(name, upload, expecting: expected, domain: domain)
             }
         } catch let error as CASError where error.code == .invalidArgument {
             throw Refusal(.digestInvalid, error.message, detail: error.hint)
@@ -160,15 +163,14 @@ extension RegistryDoor {
         }
     }
 
-    /// Takes the body of a request into an upload; returns the bytes that it has then, durable.
+    /// Takes the body of a request into an upload; returns what has it, to be made durable.
     ///
     /// What came is kept where the sender is too slow or goes away, so that it can go on; with `isWhole`
     /// the sender can not, and nothing is.
-    @discardableResult
-    private func append(
+    private func receive(
         _ name: String, _ upload: Identifier, at range: Range<UInt64>?, _ request: Request,
         _ context: Context, _ notes: inout RequestNotes, isWhole: Bool = false
-    ) async throws -> UInt64 {
+    ) async throws -> UploadWriter {
         let declared = request.headers[.contentLength].flatMap { UInt64($0) }
         let wanted = range.map { $0.upperBound - $0.lowerBound }
         if let declared, let wanted, declared != wanted {
@@ -203,7 +205,7 @@ extension RegistryDoor {
             throw error
         }
         notes.received = Int(clamping: body.count)
-        return try await shared.blocking { try writer.checkpoint() }
+        return writer
     }
 
     private func writer(

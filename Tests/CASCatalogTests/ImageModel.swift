@@ -68,7 +68,9 @@ extension CatalogView {
                         [UInt8](repeating: UInt8(number), count: 64), domain: domain) as Any),
             ]
         }
-        values.append(text(try reader.uploadCount(domain: domain)))
+        for name in [nil] + Self.imageNames {
+            values.append(text(try reader.uploadCount(to: name, domain: domain)))
+        }
         for name in Self.names {
             let name = try RefName(name).name
             var moves: [HistoryEntry] = []

@@ -75,6 +75,29 @@ import Testing
         }
     }
 
+    @Test func `a blob in one request is one commit`() async throws {
+        try await onThread {
+            let world = try RegistryWorld()
+            let client = try world.client()
+            func commits() throws -> Int {
+                let name = "cas_commits_total "
+                let lines = try client.request("GET", "/metrics").text.split(separator: "\n")
+                return lines.first { $0.hasPrefix(name) }.flatMap {
+                    Int($0.dropFirst(name.count))
+                } ?? -1
+            }
+            let bytes = content(seed: 8, count: 300_000)
+            for form in 0..<2 {
+                let before = try commits()
+                let answer = try upload(
+                    client, Array(bytes.dropFirst(form)),
+                    OCIDigest.of(Array(bytes.dropFirst(form))), form)
+                #expect(answer.status == 201)
+                #expect(try commits() == before + 1)
+            }
+        }
+    }
+
     @Test func `an upload says where it stands, in the form that clients read`() async throws {
         try await onThread {
             let world = try RegistryWorld()

@@ -53,7 +53,7 @@ package final class Collector: MaintenanceTask {
 /// The state of a collection between two steps.
 struct CollectionRun {
     enum Phase: Equatable {
-        case finish, retain, begin, roots, mark, snapshots, trees, links, condemn, delete
+        case finish, retain, begin, roots, mark, snapshots, trees, links, condemn, uploads, delete
         case checkpoint, gather, pack
         case remove, end, done
     }
@@ -74,6 +74,8 @@ struct CollectionRun {
     var cursor: Digest?
     /// How far links were looked at.
     var linkCursor: OCILink?
+    /// How far uploads were looked at again; nil before that.
+    var uploadScan: ImageRootScan?
     var generation: UInt64 = 0
     /// Work on scattered files, the next one last; nil before it was begun.
     var gathering: [any MaintenanceTask]?
@@ -133,6 +135,7 @@ struct CollectionRun {
         case .trees: try sweepTrees()
         case .links: try sweepLinks()
         case .condemn: try condemn()
+        case .uploads: try keepUploads()
         case .delete: try delete()
         case .checkpoint: try checkpoint()
         case .gather: try gather()
@@ -189,6 +192,7 @@ struct CollectionRun {
     private mutating func begin() throws {
         progress.phase = "finding what is kept"
         scan = RootScan(repository, domain: domain)
+        uploadScan = nil
         marking = Marking(repository, domain: domain)
         if isDryRun { return enter(.roots) }
         if try repository.reserve.isNeeded { _ = try repository.makeRoom() }

@@ -45,7 +45,7 @@ extension CollectionRun {
             let known = try reader.condemned(of: page.map(\.digest), domain: domain)
             return (page, known)
         }
-        guard let last = page.last else { return enter(isDryRun ? .end : .delete) }
+        guard let last = page.last else { return enter(isDryRun ? .end : .uploads) }
         let unmarked = zip(page, known).filter { !marking.contains($0.0.digest) }
         if isDryRun {
             count(unmarked.map(\.0.location))
@@ -67,6 +67,28 @@ extension CollectionRun {
             repository.counters.add(condemnedBlobs: UInt64(new.count))
         }
         cursor = last.digest
+    }
+
+    /// Takes back what uploads have got since the roots were found.
+    ///
+    /// One may have gone on then and rest for longer than its lease lasts. What it gets from here on is not
+    /// condemned any more, or its commit takes that back.
+    mutating func keepUploads() throws {
+        var scan = uploadScan ?? ImageRootScan(uploadsOf: domain)
+        let (found, generations) = try catalog.read { reader in
+            let found = try scan.next(reader, limit: pace.rows)?.map(\.digest)
+            return (found, try reader.condemned(of: found ?? [], domain: domain))
+        }
+        guard let found else {
+            uploadScan = nil
+            return enter(.delete)
+        }
+        let back = zip(found, generations).filter { $0.1 != nil }.map(\.0)
+        if !back.isEmpty {
+            let isTaken = try take { [domain] in try $0.revive(back, domain: domain) }
+            guard isTaken else { return }
+        }
+        uploadScan = scan
     }
 
     private mutating func count(_ locations: [BlobLocation]) {

@@ -6,8 +6,7 @@ import CASPack
 ///
 /// Memory is bounded whatever the size: a few chunks, and a term for each chunk. One thread at a time.
 final class BlobIngest: ChunkSink {
-    /// Bytes of chunks that are looked up and written at once.
-    private static let batchBytes = 4 << 20
+    /// Chunks that are looked up and written at once at most.
     private static let batchChunks = 512
 
     private let repository: Repository
@@ -15,9 +14,10 @@ final class BlobIngest: ChunkSink {
     private let cutter: LayerCutter
     private var hasher = DigestHasher()
     private var chunkHasher = DigestHasher()
-    private let batch = ReusableBuffer(capacity: 64 << 10)
-    private let records = ReusableBuffer(capacity: 64 << 10)
-    private var chunks: [(digest: Digest, length: Int)] = []
+    private var records = ReusableBuffer(capacity: 64 << 10)
+    /// Chunks that were not looked up yet, and where they lie in the cutter's buffer.
+    private var chunks: [(digest: Digest, range: Range<Int>)] = []
+    private var content = CompressedContent()
     private var packClass = PackClass.small
     /// Bytes so far.
     private(set) var size: UInt64 = 0
@@ -31,7 +31,7 @@ final class BlobIngest: ChunkSink {
     init(_ repository: Repository, _ session: PushSession) {
         self.repository = repository
         self.session = session
-        cutter = LayerCutter(repository.chunker)
+        cutter = LayerCutter(repository.chunker, limits: repository.limits)
     }
 
     /// Takes the next bytes.
@@ -42,12 +42,22 @@ final class BlobIngest: ChunkSink {
                 "a blob has at most \(ByteCount.text(repository.limits.imageBlobBytes))")
         }
         hasher.update(bytes)
+        content.take(bytes)
         size += UInt64(bytes.count)
         try cutter.append(bytes, to: self)
     }
 
     /// What was not cut yet.
     var tail: [UInt8] { cutter.tail }
+
+    /// Bytes of memory that it keeps beside the terms.
+    var heldBytes: Int { cutter.heldBytes + records.capacity }
+
+    /// Gives memory up until more bytes come; everything was written.
+    func rest() {
+        cutter.rest()
+        records = ReusableBuffer(capacity: 0)
+    }
 
     /// Ends it: cuts the rest, writes it, and says what the digest is.
     func finish() throws -> Digest {
@@ -59,17 +69,16 @@ final class BlobIngest: ChunkSink {
     /// Takes note that all that was written is durable.
     func noteDurable() { writtenBytes = 0 }
 
-    func take(chunk: UnsafeRawBufferPointer, isPiece: Bool) throws {
+    func take(chunk: Range<Int>, of buffer: ReusableBuffer, isPiece: Bool) throws {
         let wanted: PackClass = isPiece ? .large : .small
-        let isFull =
-            batch.count + chunk.count > BlobIngest.batchBytes
-            || chunks.count >= BlobIngest.batchChunks
+        let isFull = chunks.count >= BlobIngest.batchChunks
         if !chunks.isEmpty, wanted != packClass || isFull { try flush() }
         packClass = wanted
-        chunkHasher.update(chunk)
-        chunks.append((chunkHasher.finish(), chunk.count))
-        batch.append(chunk)
+        chunkHasher.update(UnsafeRawBufferPointer(rebasing: buffer.bytes[chunk]))
+        chunks.append((chunkHasher.finish(), chunk))
     }
+
+    func release() throws { try flush() }
 
     /// Writes the chunks at hand that the store does not have.
     func flush() throws {
@@ -82,20 +91,16 @@ final class BlobIngest: ChunkSink {
         let isHere = try repository.present(digests, session)
         var seen: Set<Digest> = []
         var new: [(digest: Digest, range: Range<Int>)] = []
-        var offset = 0
-        for (chunk, isHere) in zip(chunks, isHere) {
-            if !isHere, seen.insert(chunk.digest).inserted {
-                new.append((chunk.digest, offset..<offset + chunk.length))
-            }
-            offset += chunk.length
+        for (chunk, isHere) in zip(chunks, isHere)
+        where !isHere && seen.insert(chunk.digest).inserted {
+            new.append(chunk)
         }
         try write(new)
         for chunk in chunks {
-            terms.append(.chunk(chunk.digest, length: UInt32(chunk.length)))
-            cutBytes += UInt64(chunk.length)
+            terms.append(.chunk(chunk.digest, length: UInt32(chunk.range.count)))
+            cutBytes += UInt64(chunk.range.count)
         }
         chunks.removeAll(keepingCapacity: true)
-        batch.removeAll()
     }
 
     private func write(_ new: [(digest: Digest, range: Range<Int>)]) throws {
@@ -104,13 +109,37 @@ final class BlobIngest: ChunkSink {
         records.removeAll()
         var headers: [RecordHeader] = []
         for (digest, range) in new {
-            headers.append(
-                try repository.appendRecord(
-                    .chunk, digest, UnsafeRawBufferPointer(rebasing: batch.bytes[range]),
-                    to: records))
+            let bytes = cutter.held(range)
+            if content.isCompressed {
+                let header = RecordHeader(
+                    kind: .chunk, codec: .raw, rawLength: bytes.count, storedLength: bytes.count,
+                    digest: digest)
+                RecordCoding.append(header, payload: bytes, to: records)
+                headers.append(header)
+            } else {
+                headers.append(try repository.appendRecord(.chunk, digest, bytes, to: records))
+            }
         }
         try repository.append(records.bytes, headers, packClass, session)
         writtenBytes += UInt64(records.count)
+    }
+}
+
+/// Says from its first bytes whether a blob was compressed already, so that trying again is a waste.
+struct CompressedContent {
+    /// gzip, zstd and xz (RFC 1952, 2.3.1; RFC 8878, 3.1.1).
+    private static let magics: [[UInt8]] = [
+        [0x1f, 0x8b, 0x08], [0x28, 0xb5, 0x2f, 0xfd], [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00],
+    ]
+    private static let magicBytes = 6
+    private var first: [UInt8] = []
+    private(set) var isCompressed = false
+
+    /// Takes the next bytes.
+    mutating func take(_ bytes: UnsafeRawBufferPointer) {
+        guard first.count < CompressedContent.magicBytes, !bytes.isEmpty else { return }
+        first += bytes.prefix(CompressedContent.magicBytes - first.count)
+        isCompressed = CompressedContent.magics.contains { first.starts(with: $0) }
     }
 }
 

@@ -24,6 +24,13 @@ struct ImageRootScan {
         oldest = repository.clock.now().seconds - Int64(clamping: repository.limits.linkSeconds)
     }
 
+    /// Only what uploads keep.
+    init(uploadsOf domain: Domain) {
+        self.domain = domain
+        oldest = 0
+        stage = .uploads(after: nil)
+    }
+
     /// The next roots; nil once there are no more.
     mutating func next(_ reader: any CatalogReader, limit: Int) throws -> [Marking.Root]? {
         switch stage {

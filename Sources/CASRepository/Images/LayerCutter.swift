@@ -4,37 +4,72 @@ import CASOCI
 
 /// Takes the chunks of a blob, in order.
 protocol ChunkSink: AnyObject {
-    /// Takes a chunk, lent for the call, and whether it is one of several of its segment.
-    func take(chunk: UnsafeRawBufferPointer, isPiece: Bool) throws
+    /// Takes a chunk, which stays where it is in the cutter's buffer until `release`, and whether it is one of
+    /// several of its segment.
+    func take(chunk: Range<Int>, of buffer: ReusableBuffer, isPiece: Bool) throws
+    /// Ends the use of all chunks so far.
+    func release() throws
 }
 
 /// Cuts bytes as they come into the chunks of a blob.
 ///
 /// In a tar archive each file's content is a segment of its own, as is what lies between two; what is no archive is
 /// one segment. A segment is one chunk up to the chunker's maximum, and else cut from its first byte, exactly as a
-/// file of a workspace is. One thread at a time.
+/// file of a workspace is. Where there are too many for that, what follows is one segment of larger chunks. Only the
+/// bytes decide, not how they come. One thread at a time.
 final class LayerCutter {
-    private let chunker: Chunker
-    private let maximum: Int
+    /// Bytes of chunks that stay in the buffer.
+    private static let heldBytes = 4 << 20
+    private static let restingBytes = 64
+
+    /// How to cut from so many chunks on.
+    private struct Stage {
+        let firstChunk: Int
+        let chunker: Chunker
+    }
+
+    /// Those to come, the next one last.
+    private var stages: [Stage]
+    private var chunker: Chunker
     private var splitter = TarSplitter()
-    /// Bytes of the segment at hand that were not cut yet, from `start` on.
-    private let waiting = ReusableBuffer(capacity: 64 << 10)
+    /// What was cut and not released yet, and from `start` on what was not cut yet.
+    private var waiting = ReusableBuffer(capacity: 64 << 10)
     private var start = 0
+    private var chunkCount = 0
     /// Whether something of the segment was cut.
     private var isCut = false
     private var isPlain = false
+    /// Whether files are told apart no more.
+    private var isCoarse = false
 
-    init(_ parameters: ChunkerParameters) {
+    init(_ parameters: ChunkerParameters, limits: Limits) {
         chunker = Chunker(parameters)
-        maximum = parameters.maximumBytes
+        // What is left of the terms is enough for the largest blob.
+        let most = limits.imageBlobTerms
+        stages = [(most / 4 * 3, 16), (most / 2, 4)].map { firstChunk, factor in
+            Stage(
+                firstChunk: firstChunk,
+                chunker: Chunker(
+                    parameters.coarser(by: factor, maximumBytes: limits.recordRawBytes)))
+        }
     }
 
     /// What was not cut yet.
     var tail: [UInt8] { Array(uncut) + splitter.pending }
 
+    /// Bytes of memory that it keeps.
+    var heldBytes: Int { waiting.capacity }
+
+    /// The bytes of a chunk that was taken and not released yet.
+    func held(_ chunk: Range<Int>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: waiting.bytes[chunk])
+    }
+
     private var uncut: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: waiting.bytes[start...])
     }
+
+    private var maximum: Int { chunker.parameters.maximumBytes }
 
     /// Takes the next bytes.
     func append(_ bytes: UnsafeRawBufferPointer, to sink: any ChunkSink) throws {
@@ -46,7 +81,15 @@ final class LayerCutter {
     func finish(to sink: any ChunkSink) throws {
         var segments = Segments(cutter: self, sink: sink)
         try splitter.finish(to: &segments)
-        try endSegment(sink)
+        try endSegment(sink, isLast: true)
+    }
+
+    /// Gives memory up until more bytes come; no chunk is in use.
+    func rest() {
+        let rest = ReusableBuffer(capacity: max(LayerCutter.restingBytes, uncut.count))
+        rest.append(uncut)
+        waiting = rest
+        start = 0
     }
 
     /// What the parts of an archive are to the cutter.
@@ -74,30 +117,42 @@ final class LayerCutter {
             waiting.append(UnsafeRawBufferPointer(rebasing: rest[..<count]))
             rest = UnsafeRawBufferPointer(rebasing: rest[count...])
             while uncut.count > maximum { try cut(sink) }
-            compact()
+            try compact(sink)
         }
     }
 
-    private func endSegment(_ sink: any ChunkSink) throws {
-        if !isCut, uncut.count > 0 {
-            try sink.take(chunk: uncut, isPiece: false)
-            start = waiting.count
+    private func endSegment(_ sink: any ChunkSink, isLast: Bool = false) throws {
+        while uncut.count > 0, isLast || !isCoarse {
+            if isCut || uncut.count > maximum {
+                try cut(sink)
+            } else {
+                try take(uncut.count, isPiece: false, sink)
+            }
         }
-        while uncut.count > 0 { try cut(sink) }
-        compact()
-        isCut = false
+        try compact(sink)
+        if !isCoarse { isCut = false }
     }
 
     private func cut(_ sink: any ChunkSink) throws {
-        let length = chunker.nextCut(uncut)
-        try sink.take(chunk: UnsafeRawBufferPointer(rebasing: uncut[..<length]), isPiece: true)
-        start += length
+        try take(chunker.nextCut(uncut), isPiece: true, sink)
         isCut = true
     }
 
+    private func take(_ length: Int, isPiece: Bool, _ sink: any ChunkSink) throws {
+        try sink.take(chunk: start..<start + length, of: waiting, isPiece: isPiece)
+        start += length
+        chunkCount += 1
+        if let next = stages.last, chunkCount >= next.firstChunk {
+            chunker = next.chunker
+            stages.removeLast()
+            isCoarse = true
+        }
+    }
+
     /// Moves what is left to the front, once that is little for what is gained.
-    private func compact() {
-        guard start >= maximum || start == waiting.count else { return }
+    private func compact(_ sink: any ChunkSink) throws {
+        guard start >= LayerCutter.heldBytes else { return }
+        try sink.release()
         waiting.removeFirst(start)
         start = 0
     }

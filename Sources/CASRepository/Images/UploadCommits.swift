@@ -35,19 +35,18 @@ package final class UploadWriter: Sendable {
 
     /// Makes everything durable and ends the writing; bytes of the upload.
     package func checkpoint() throws -> UInt64 {
-        try end { upload in
+        try end(isGoingOn: true) { upload in
             try repository.checkpoint(upload, withTail: true)
-            repository.uploads.release(identifier, resting: upload)
             return upload.ingest.size
         }
     }
 
-    /// Makes a blob of the upload and links it, as `finishUpload` does, and ends the writing; its digest.
+    /// Makes a blob of the upload and links it, as `finishUpload` does, in one commit with what was written, and ends
+    /// the writing; its digest.
+    ///
+    /// After an error the upload is what it was when it was durable last.
     package func finish(expecting: ExpectedDigest) throws -> Digest {
-        try end { upload in
-            defer { repository.uploads.release(identifier, resting: nil) }
-            return try repository.finish(upload, expecting)
-        }
+        try end(isGoingOn: false) { try repository.close($0, expecting) }
     }
 
     /// Ends the writing; the upload is what it was when it was durable last.
@@ -58,18 +57,20 @@ package final class UploadWriter: Sendable {
         }
     }
 
-    private func end<Result>(_ body: (OpenUpload) throws -> Result) throws -> Result {
+    private func end<Result>(
+        isGoingOn: Bool, _ body: (OpenUpload) throws -> Result
+    ) throws -> Result {
         let taken = upload.withLock { upload in
             defer { upload = nil }
             return upload
         }
         guard let taken else { throw UploadWriter.ended() }
-        do {
-            return try body(taken)
-        } catch {
-            repository.uploads.release(identifier, resting: nil)
-            throw error
-        }
+        var resting: OpenUpload?
+        // Once and last: from then on another request may have it.
+        defer { repository.uploads.release(identifier, resting: resting) }
+        let result = try body(taken)
+        if isGoingOn { resting = taken }
+        return result
     }
 
     private static func ended() -> CASError {
@@ -121,7 +122,7 @@ extension Repository {
         upload.isRecut = false
     }
 
-    /// Throws `unavailable` where a chunk is gone that was here when it was looked for.
+    /// Has chunks stay; throws `unavailable` where one is gone that was here when it was looked for.
     private static func requireChunks(
         _ terms: [ChunkList.Term], _ transaction: any CatalogTransaction, _ domain: Domain
     ) throws {
@@ -132,10 +133,32 @@ extension Repository {
                 .unavailable, "a part of the upload was lost on the way",
                 hint: "send the last part again", digest: digest)
         }
+        // Its lease protects it for a while only, and the upload may rest for longer.
+        let condemned = try transaction.condemned(of: digests, domain: domain)
+        let back = zip(digests, condemned).filter { $0.1 != nil }.map(\.0)
+        if !back.isEmpty { try transaction.revive(back, domain: domain) }
+    }
+
+    /// Makes a blob of an upload that was taken, and links it; gives it up after too many wrong digests, as each
+    /// costs reading all of it.
+    func close(_ upload: OpenUpload, _ expected: ExpectedDigest) throws -> Digest {
+        let digest: Digest
+        do {
+            digest = try finish(upload, expected)
+        } catch let error as CASError where error.code == .invalidArgument {
+            let count = uploads.noteWrongDigest(upload.identifier)
+            guard count >= limits.wrongDigestsPerUpload else { throw error }
+            _ = try cancelUpload(upload.name, upload.identifier, domain: upload.session.domain)
+            throw CASError(
+                .invalidArgument, "\(error.message), for the \(count)th time: it was given up",
+                hint: "begin a new upload", digest: error.digest)
+        }
+        uploads.forget(upload.identifier)
+        return digest
     }
 
     /// Makes a blob of an upload, and links it.
-    func finish(_ upload: OpenUpload, _ expected: ExpectedDigest) throws -> Digest {
+    private func finish(_ upload: OpenUpload, _ expected: ExpectedDigest) throws -> Digest {
         let domain = upload.session.domain
         let digest = try upload.ingest.finish()
         let list = ChunkList(terms: upload.ingest.terms)

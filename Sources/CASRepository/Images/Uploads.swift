@@ -9,17 +9,32 @@ extension Repository {
         try Repository.requireName(name)
         try reserve.admitPush()
         let entry = UploadEntry(identifier: .random(), name: name, used: clock.now().seconds)
-        try writing {
-            try catalog.write { [limits] transaction in
-                guard try transaction.uploadCount(domain: domain) < limits.concurrentUploads else {
-                    throw CASError(
-                        .resourceExhausted, "too many uploads were begun and not ended",
-                        hint: "end or cancel some, or wait until they expire")
-                }
-                try transaction.insert(upload: entry, domain: domain)
+        if try !insert(entry, domain) {
+            // Room may be taken by what nobody goes on with.
+            try expireUploads(domain: domain)
+            guard try insert(entry, domain) else {
+                throw CASError(
+                    .resourceExhausted, "too many uploads were begun and not ended",
+                    hint: "end or cancel some, or wait until they expire")
             }
         }
         return entry.identifier
+    }
+
+    /// Notes an upload; false where there are too many of all or to its name.
+    private func insert(_ entry: UploadEntry, _ domain: Domain) throws -> Bool {
+        try writing {
+            try catalog.write { [limits] transaction in
+                let count = try transaction.uploadCount(to: nil, domain: domain)
+                guard count < limits.concurrentUploads else { return false }
+                if count >= limits.uploadsPerName {
+                    let ofName = try transaction.uploadCount(to: entry.name, domain: domain)
+                    guard ofName < limits.uploadsPerName else { return false }
+                }
+                try transaction.insert(upload: entry, domain: domain)
+                return true
+            }
+        }
     }
 
     /// Bytes so far, all of them durable; nil if there is no such upload to that name.
@@ -48,15 +63,15 @@ extension Repository {
 
     /// Makes a blob of what was uploaded and links it; its digest.
     ///
-    /// Throws `invalidArgument` where it has another digest, after which the upload can still be cancelled,
-    /// `notFound`, and `aborted` while another request writes to it.
+    /// Throws `invalidArgument` where it has another digest, after which the upload can still be cancelled, unless
+    /// it was one time too many (`Limits.wrongDigestsPerUpload`), `notFound`, and `aborted` while another request writes to it.
     package func finishUpload(
         _ name: String, _ identifier: Identifier, expecting: ExpectedDigest, domain: Domain
     ) throws -> Digest {
         let upload = try take(name, identifier, domain)
         // Nothing of it is used again: after an error it is read anew.
         defer { uploads.release(identifier, resting: nil) }
-        return try finish(upload, expecting)
+        return try close(upload, expecting)
     }
 
     /// Forgets an upload; false if there is none.
@@ -111,7 +126,8 @@ extension Repository {
     private func take(
         _ name: String, _ identifier: Identifier, _ domain: Domain
     ) throws -> OpenUpload {
-        let known = try uploads.take(identifier, limit: limits.concurrentPushes)
+        let known = try uploads.take(
+            identifier, to: name, limit: limits.concurrentPushes)
         do {
             guard let entry = try catalog.read({ try $0.upload(identifier, domain: domain) }),
                 entry.name == name

@@ -33,6 +33,39 @@ import Testing
     }
 
     @Test(arguments: Storage.allCases)
+    func `an upload that goes on beside a collection and then rests loses nothing`(
+        _ storage: Storage
+    ) throws {
+        let store = try TestStore(storage)
+        var random = SeededGenerator(seed: 22)
+        let old = random.bytes(20_000)
+        try store.repository.uploadBlob(old, to: "team/other")
+        wait(store)
+        let running = try store.repository.beginUpload(Self.name, domain: .standard)
+        let parts = [random.bytes(20_000), random.bytes(20_000), old]
+        try store.repository.appendBlob(parts[0], to: Self.name, running)
+        func rest() {
+            store.clock.advance(nanoseconds: store.repository.limits.pushIdleNanoseconds + 1)
+        }
+        rest()
+        var run = CollectionRun(
+            store.repository, isDryRun: false, pace: CollectionPace(), domain: .standard, use: nil)
+        while run.phase != .mark { _ = try run.step() }
+        // It was looked at before it got this.
+        try store.repository.appendBlob(parts[1], to: Self.name, running)
+        rest()
+        while run.phase != .delete { _ = try run.step() }
+        // This is here, and condemned.
+        try store.repository.appendBlob(parts[2], to: Self.name, running)
+        rest()
+        while try run.step() {}
+        let whole = parts.flatMap(\.self)
+        let digest = try store.repository.finishUpload(
+            Self.name, running, expecting: .sha256(Digest.of(whole)), domain: .standard)
+        #expect(try store.repository.blobBytes(digest) == whole)
+    }
+
+    @Test(arguments: Storage.allCases)
     func `nothing that is reachable goes`(_ storage: Storage) throws {
         let store = try TestStore(storage)
         var random = SeededGenerator(seed: 21)

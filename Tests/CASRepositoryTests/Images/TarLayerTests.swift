@@ -42,6 +42,40 @@ import Testing
             }.filter { $0.location.kind == .chunk }.map(\.digest))
     }
 
+    @Test func `with more files than a list has terms it is cut coarsely, however it comes`() throws
+    {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        print("seed \(seed)")
+        var random = SeededGenerator(seed: seed)
+        var folder = SampleFolder()
+        for number in 0..<200 {
+            folder.files["file\(number)"] = SampleFolder.File(
+                content: random.bytes(Int.random(in: 1_900...2_100, using: &random)))
+        }
+        let bytes = archive(folder) + [UInt8](repeating: 0, count: 1_024)
+        var first: [ChunkList.Term]?
+        for round in 0..<6 {
+            let store = try TestStore { $0.limits.imageBlobTerms = 200 }
+            let identifier = try store.repository.beginUpload(Self.name, domain: .standard)
+            var start = 0
+            while start < bytes.count {
+                let most = round == 0 ? bytes.count : 100_000
+                let end = min(bytes.count, start + Int.random(in: most / 2...most, using: &random))
+                try store.repository.appendBlob(
+                    Array(bytes[start..<end]), to: Self.name, identifier)
+                start = end
+                if round > 1 { try store.reopen(closing: round > 3) }
+            }
+            let digest = try store.repository.finishUpload(
+                Self.name, identifier, expecting: .sha256(Digest.of(bytes)), domain: .standard)
+            #expect(try store.repository.blobBytes(digest) == bytes, "round \(round)")
+            let terms = try store.repository.terms(of: digest, domain: .standard)
+            #expect(terms.count > 100 && terms.count <= 200)
+            if let first { #expect(terms == first, "round \(round)") }
+            first = terms
+        }
+    }
+
     @Test func `its files are the workspace's chunks, however it comes`() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         print("seed \(seed)")
