@@ -152,6 +152,29 @@ private let files: [String: [UInt8]] = [
         _ = try world.build(try world.layers("team/src", memory: lying)).run(ProgressCounters())
     }
 
+    @Test func `what a registry finds to be another layer is forgotten`() throws {
+        let world = try BuildWorld()
+        defer { try? world.close() }
+        try world.push("team/src", files)
+        let path = "\(world.place.path)/known"
+        let memory = try LayerMemory(path: path)
+        _ = try #require(try world.layers("team/src", memory: memory).first).describe()
+        try memory.save()
+        #expect(try DiskFileSystem().read(path, maximumBytes: 10_000)?.isEmpty == false)
+        world.registry.set { request, _ in
+            guard request.method == "PUT", request.path.contains("/uploads/") else { return nil }
+            return LoopbackAnswer(
+                status: 400, body: RegistryError.body([RegistryError(.digestInvalid, "no")]))
+        }
+        let error = #expect(throws: CASError.self) {
+            _ = try world.build(try world.layers("team/src", memory: memory)).run(
+                ProgressCounters())
+        }
+        #expect(error?.code == .dataLoss)
+        try memory.save()
+        #expect(try DiskFileSystem().read(path, maximumBytes: 10_000)?.isEmpty == true)
+    }
+
     @Test func `a dry run says the digest and changes nothing`() throws {
         let world = try BuildWorld()
         defer { try? world.close() }

@@ -208,12 +208,18 @@ package struct ImageBuild: Sendable {
     ) throws -> RegistryClient.Placement? {
         if try isThere(descriptor) { return .present }
         guard !isDryRun else { return nil }
-        return try target.upload(descriptor.digest, size: descriptor.size, mountedFrom: []) {
-            write in
-            try layer.write { bytes in
-                try write(bytes)
-                counters.add(bytes: UInt64(bytes.count))
+        do {
+            return try target.upload(descriptor.digest, size: descriptor.size, mountedFrom: []) {
+                write in
+                try layer.write { bytes in
+                    try write(bytes)
+                    counters.add(bytes: UInt64(bytes.count))
+                }
             }
+        } catch let error as CASError where error.code == .dataLoss {
+            // A registry may say so before the last byte is known to have gone out, and `write` with it.
+            layer.distrust()
+            throw error
         }
     }
 

@@ -46,10 +46,13 @@ package protocol LayerProducer: Sendable {
     func describe() throws -> LayerDescription
     /// Writes what is stored; exactly what was described.
     func write(_ sink: (UnsafeRawBufferPointer) throws -> Void) throws
+    /// Says that a registry found it to be another than was described: what is remembered of it is wrong.
+    func distrust()
     /// Gives up what `describe` kept for `write`.
     func close() throws
 }
 
 extension LayerProducer {
     package var mediaType: String? { nil }
+    package func distrust() {}
 }

@@ -154,8 +154,10 @@ private final class TreeLayer: LayerProducer {
         guard try make(sink) == wanted else { throw changed() }
     }
 
+    func distrust() { memory?.remove(item.key, version) }
+
     private func changed() -> CASError {
-        memory?.remove(item.key, version)
+        distrust()
         return CASError(
             .dataLoss, "a layer is not what it was when it was made last: \(title)",
             hint: "run the command again", path: memory?.path)
