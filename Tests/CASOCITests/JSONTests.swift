@@ -62,9 +62,10 @@ import Testing
         let list = { (count: Int) in "[" + String(repeating: "0,", count: count - 1) + "0]" }
         #expect(try Self.read(list(most)).elements?.count == most)
         #expect(Self.isRefused(list(most + 1)))
-        let object = (0..<most).map { "\"\($0)\":0" }.joined(separator: ",")
-        #expect(!Self.isRefused("{\(object)}"))
-        #expect(Self.isRefused("{\(object),\"x\":0}"))
+        // Short names: the text has to stay below the limit of its bytes.
+        let object = (0..<most).map { "\"\(String($0, radix: 36))\":0" }.joined(separator: ",")
+        let isRefused = (Self.isRefused("{\(object)}"), Self.isRefused("{\(object),\"more\":0}"))
+        #expect(isRefused == (false, true))
     }
 
     @Test func `writes as Go does without HTML escapes`() {
