@@ -61,6 +61,13 @@ package final class LocalStore: StoreConnection {
         try repository.plan(request, domain: domain)
     }
 
+    package func layers(_ request: LayersRequest) throws -> LayersResponse {
+        guard let answer = try repository.layers(request, domain: domain) else {
+            throw CASError(.internalError, "layers were not made")
+        }
+        return answer
+    }
+
     package func readTree(
         plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {

@@ -80,6 +80,15 @@ extension RemoteStore {
         try message(.POST, "/v1/plan", body: request.encode())
     }
 
+    package func layers(_ request: LayersRequest) throws -> LayersResponse {
+        // Each waits for most of a minute, as long as a proxy lets it.
+        for _ in 0..<1_000 {
+            let answer: LayersResponse = try message(.POST, "/v1/layers", body: request.encode())
+            if answer != .unfinished { return answer }
+        }
+        throw CASError(.unavailable, "\(location) does not come to an end with the layers")
+    }
+
     package func readTree(
         plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {

@@ -118,6 +118,9 @@ package final class RetryingStore: StoreConnection {
     package func plan(_ request: PlanRequest) throws -> PlanResponse {
         try retry { try base.plan(request) }
     }
+    package func layers(_ request: LayersRequest) throws -> LayersResponse {
+        try retry { try base.layers(request) }
+    }
     package func readTree(
         plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {

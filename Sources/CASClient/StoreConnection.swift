@@ -27,6 +27,8 @@ package protocol StoreConnection: Sendable {
 
     /// Plans a fetch.
     func plan(_ request: PlanRequest) throws -> PlanResponse
+    /// The layers of a snapshot, made by the store and linked in a repository of its images if one is named.
+    func layers(_ request: LayersRequest) throws -> LayersResponse
     /// Streams the messages of a plan to `sink`, in arbitrary pieces of records.
     func readTree(plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws
     /// Streams one share of a plan's files.

@@ -99,6 +99,8 @@ package final class WebBodyWriter {
 package struct WebTrust: Sendable {
     /// A file of certificates to trust instead of the system's; nil for those.
     package var certificatesPath: String?
+    /// Whether they are trusted beside the system's.
+    package var isAdditional = false
     /// The proxy on the way to an origin; nil for none.
     package var proxy: @Sendable (WebOrigin) throws -> ServerProxy?
 
@@ -147,7 +149,11 @@ package final class WebConnection: Sendable {
                 throw CASError(.notFound, "the file of certificates is not there", path: path)
             }
             var settings = TLSConfiguration.makeClientConfiguration()
-            settings.trustRoots = .file(path)
+            if trust.isAdditional {
+                settings.additionalTrustRoots = [.file(path)]
+            } else {
+                settings.trustRoots = .file(path)
+            }
             configuration.tlsConfiguration = settings
         }
         if origin.isSecure { ServerIdentity.require(origin.host, &configuration) }

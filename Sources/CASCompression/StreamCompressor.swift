@@ -10,19 +10,34 @@ package final class StreamCompressor {
     package enum Format: String, Sendable, CaseIterable {
         case gzip
         case zstd
-    }
 
-    /// What the output depends on beside the input: whoever remembers results has to compare it.
-    package static func version(_ format: Format) -> String {
-        switch format {
-        case .gzip: "gzip-\(gzipLevel)-" + String(cString: zlibVersion())
-        case .zstd: "zstd-\(zstdLevel)-" + String(cString: ZSTD_versionString())
+        /// The levels that there are: what takes more of a machine's memory than readers expect is not among them.
+        package var levels: ClosedRange<Int> {
+            switch self {
+            case .gzip: 1...9
+            case .zstd: 1...19
+            }
+        }
+
+        /// The level that docker and buildah use.
+        package var usualLevel: Int {
+            switch self {
+            case .gzip: 6
+            case .zstd: 3
+            }
         }
     }
 
-    // The levels that docker and buildah use.
-    private static let gzipLevel: Int32 = 6
-    private static let zstdLevel: Int32 = 3
+    /// What the output depends on beside the input: whoever remembers results has to compare it.
+    package static func version(_ format: Format, level: Int? = nil) -> String {
+        let library =
+            switch format {
+            case .gzip: String(cString: zlibVersion())
+            case .zstd: String(cString: ZSTD_versionString())
+            }
+        return "\(format)-\(level ?? format.usualLevel)-" + library
+    }
+
     /// 15 bits of window, and 16 to say that gzip's header and trailer are wanted.
     private static let gzipWindow: Int32 = 31
     private static let gzipMemory: Int32 = 8
@@ -35,14 +50,17 @@ package final class StreamCompressor {
     private let context: Context
     private let output: UnsafeMutableRawBufferPointer
 
-    /// A compressor; throws `resourceExhausted` without memory.
-    package init(_ format: Format) throws {
+    /// A compressor of a level that the format has, else of the nearest; throws `resourceExhausted` without memory.
+    package init(_ format: Format, level: Int? = nil) throws {
+        let levels = format.levels
+        let level = Int32(
+            min(max(level ?? format.usualLevel, levels.lowerBound), levels.upperBound))
         switch format {
         case .gzip:
             let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
             stream.initialize(to: z_stream())
             let status = deflateInit2_(
-                stream, StreamCompressor.gzipLevel, Z_DEFLATED, StreamCompressor.gzipWindow,
+                stream, level, Z_DEFLATED, StreamCompressor.gzipWindow,
                 StreamCompressor.gzipMemory, Z_DEFAULT_STRATEGY, ZLIB_VERSION,
                 Int32(MemoryLayout<z_stream>.size))
             guard status == Z_OK else {
@@ -52,8 +70,7 @@ package final class StreamCompressor {
             context = .gzip(stream)
         case .zstd:
             guard let pointer = ZSTD_createCCtx() else { throw StreamCompressor.noMemory }
-            _ = ZSTD_CCtx_setParameter(
-                pointer, ZSTD_c_compressionLevel, StreamCompressor.zstdLevel)
+            _ = ZSTD_CCtx_setParameter(pointer, ZSTD_c_compressionLevel, level)
             _ = ZSTD_CCtx_setParameter(pointer, ZSTD_c_checksumFlag, 1)
             context = .zstd(pointer)
         }

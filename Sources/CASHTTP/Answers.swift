@@ -13,7 +13,8 @@ extension Route {
         case .missing, .blobs:
             // The digests and what surrounds them.
             min(limits.requestBytes, limits.digestsPerRequest * Digest.byteCount + 1024)
-        case .plan, .moveRef, .removeRef, .createToken, .maintain, .checkQuota, .pin, .unpin,
+        case .plan, .layers, .moveRef, .removeRef, .createToken, .maintain, .checkQuota, .pin,
+            .unpin,
             .setRule, .removeRule:
             min(limits.requestBytes, limits.smallRequestBytes)
         default: nil
@@ -154,6 +155,7 @@ extension Door {
                     }
                     return try repository.plan(request, renews: renews, domain: domain)
                 })
+        case .layers: return try await layers(rights, body)
         case .blobs:
             return stream(
                 "blobs", context,

@@ -49,7 +49,7 @@ struct Rights: Sendable {
         try require(.read, try RefName(name: base.name))
     }
 
-    private func requireSomewhere(_ verb: TokenVerb) throws {
+    func requireSomewhere(_ verb: TokenVerb) throws {
         guard scopes.contains(where: { $0.allowsSomewhere(verb) }) else {
             throw CASError(
                 .permissionDenied, "this token may not \(verb.rawValue) anything",
@@ -80,7 +80,7 @@ struct Rights: Sendable {
     func check(_ route: Route, _ query: Query) throws {
         switch route {
         case .health, .readiness, .metrics, .describe: return
-        case .missing, .upload, .abandon, .checkQuota: try requireSomewhere(.write)
+        case .missing, .upload, .abandon, .checkQuota, .layers: try requireSomewhere(.write)
         case .commit:
             try requireSomewhere(.write)
             if let ref = query["ref"] { try require(.write, try RefName(ref)) }

@@ -11,6 +11,7 @@ enum Route: Sendable {
     case plan
     case planTree(String)
     case planData(String, share: Int, count: Int)
+    case layers
     case blobs
     case blob(Digest)
     case refs
@@ -57,6 +58,7 @@ enum Route: Sendable {
         case (.get, "plan", 5) where parts[2] == "data":
             self = .planData(
                 parts[1], share: try Route.number(parts[3]), count: try Route.number(parts[4]))
+        case (.post, "layers", 1): self = .layers
         case (.post, "blobs", 1): self = .blobs
         case (.get, "blobs", 2): self = .blob(try Route.digest(parts[1]))
         case (.get, "refs", 1): self = .refs
@@ -137,6 +139,7 @@ enum Route: Sendable {
         case .plan: "plan"
         case .planTree: "tree"
         case .planData: "data"
+        case .layers: "layers"
         case .blobs, .blob: "blobs"
         case .refs, .ref: "refs"
         case .moveRef, .removeRef: "move"

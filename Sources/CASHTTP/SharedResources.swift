@@ -40,6 +40,7 @@ package struct SharedResources: Sendable {
     package let answers: MemoryGate
     let openAnswers = OpenAnswers()
     let waiters = RefWaiters()
+    let layers = LayerWork()
     let buffers = BufferPool()
 
     init(

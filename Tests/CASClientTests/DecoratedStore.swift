@@ -70,6 +70,7 @@ final class DecoratedStore: StoreConnection {
         try onRead.withLock { $0 }?()
         return try base.plan(onPlan.withLock { $0 }?(request) ?? request)
     }
+    func layers(_ request: LayersRequest) throws -> LayersResponse { try base.layers(request) }
     func readTree(plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
         try onRead.withLock { $0 }?()
         try base.readTree(plan: plan, sink)

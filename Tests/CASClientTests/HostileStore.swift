@@ -61,6 +61,7 @@ final class HostileStore: StoreConnection {
         changePlan(&response)
         return response
     }
+    func layers(_ request: LayersRequest) throws -> LayersResponse { try base.layers(request) }
     func readTree(plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
         try send(changeTree, sink) { try base.readTree(plan: plan, $0) }
     }

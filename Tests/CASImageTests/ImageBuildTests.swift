@@ -12,7 +12,7 @@ import Testing
 @testable import CASImage
 
 /// A store with a snapshot, and registries to build from and to.
-private final class BuildWorld {
+final class BuildWorld {
     let place: TemporaryDirectory
     let store: LocalStore
     let registry: LoopbackRegistry
@@ -50,12 +50,14 @@ private final class BuildWorld {
     }
 
     func layers(
-        _ ref: String, _ compression: LayerCompression = .none, memory: LayerMemory? = nil
+        _ ref: String, _ compression: LayerCompression = .none, memory: LayerMemory? = nil,
+        place goal: WorkspaceLayers.Place = .elsewhere
     ) throws -> [any LayerProducer] {
         try WorkspaceLayers(
             ref, from: store, options: try LayerOptions(prefix: Array("/workspace".utf8)),
             compression: compression, memory: memory,
-            temporaryDirectory: "\(place.path)/layers", maximumLayers: 64
+            temporaryDirectory: "\(place.path)/layers", maximumLayers: 64,
+            place: goal
         ).layers
     }
 
@@ -73,7 +75,7 @@ private final class BuildWorld {
     }
 }
 
-private let files: [String: [UInt8]] = [
+let buildFiles: [String: [UInt8]] = [
     "main.py": Array("print(42)\n".utf8), "lib/a.py": Array("a = 1\n".utf8), "empty": [],
     "large.bin": (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) },
 ]
@@ -83,7 +85,7 @@ private let files: [String: [UInt8]] = [
     func `layers are in the registry as they were described`(_ kind: LayerCompression) throws {
         let world = try BuildWorld()
         defer { try? world.close() }
-        try world.push("team/src", files)
+        try world.push("team/src", buildFiles)
         let report = try world.build(try world.layers("team/src", kind), kind).run(
             ProgressCounters())
         #expect(report.layers.map(\.placement) == [.uploaded])
@@ -103,7 +105,7 @@ private let files: [String: [UInt8]] = [
     @Test func `all kinds of layers have one content`() throws {
         let world = try BuildWorld()
         defer { try? world.close() }
-        try world.push("team/src", files)
+        try world.push("team/src", buildFiles)
         let found = try LayerCompression.allCases.map { kind in
             try world.layers("team/src", kind).map { try $0.describe() }
         }
@@ -114,7 +116,7 @@ private let files: [String: [UInt8]] = [
     @Test func `the same inputs are the same image, and nothing is sent twice`() throws {
         let world = try BuildWorld()
         defer { try? world.close() }
-        try world.push("team/src", files)
+        try world.push("team/src", buildFiles)
         let first = try world.build(try world.layers("team/src")).run(ProgressCounters())
         let second = try world.build(try world.layers("team/src")).run(ProgressCounters())
         #expect(first.digest == second.digest)
@@ -127,7 +129,7 @@ private let files: [String: [UInt8]] = [
     @Test func `what is remembered is not read again, and is checked when it is sent`() throws {
         let world = try BuildWorld()
         defer { try? world.close() }
-        try world.push("team/src", files)
+        try world.push("team/src", buildFiles)
         let path = "\(world.place.path)/known"
         let memory = try LayerMemory(path: path)
         let layer = try #require(try world.layers("team/src", memory: memory).first)
@@ -178,7 +180,7 @@ private let files: [String: [UInt8]] = [
     @Test func `a dry run says the digest and changes nothing`() throws {
         let world = try BuildWorld()
         defer { try? world.close() }
-        try world.push("team/src", files)
+        try world.push("team/src", buildFiles)
         var build = try world.build(try world.layers("team/src"))
         build.isDryRun = true
         let dry = try build.run(ProgressCounters())
@@ -196,7 +198,7 @@ private let files: [String: [UInt8]] = [
     {
         let world = try BuildWorld()
         defer { try? world.close() }
-        try world.push("team/src", files)
+        try world.push("team/src", buildFiles)
         let lower = try world.build(try world.layers("team/src"), to: "base/image").run(
             ProgressCounters())
         try world.push("team/code", ["main.py": Array("print(43)\n".utf8)])
@@ -215,6 +217,9 @@ private let files: [String: [UInt8]] = [
         #expect(report.layers[0].descriptor == lower.layers[0].descriptor)
         let lines = try world.registry.server.lines.dropFirst(before)
         #expect(!lines.contains { $0.hasPrefix("GET /v2/base/image/blobs/") })
+        // Of the base a look and a mount; of the layer and of the configuration a look and what is sent.
+        func count(_ method: String) -> Int { lines.count { $0.hasPrefix(method) } }
+        #expect([count("GET"), count("HEAD"), count("POST"), count("PUT")] == [1, 3, 3, 3])
         #expect(report.image.manifest.annotations[Annotation.baseName] == "base/image:1")
         // Where it can not be mounted, it is copied.
         world.registry.state.withLock { $0.mounts = false }
@@ -226,7 +231,7 @@ private let files: [String: [UInt8]] = [
     @Test func `an image in a store of this process`() throws {
         let world = try BuildWorld()
         defer { try? world.close() }
-        try world.push("team/src", files)
+        try world.push("team/src", buildFiles)
         var build = try world.build(try world.layers("team/src"))
         let images = LocalImages(world.store, name: "team/app") { Provenance() }
         build.target = images
@@ -281,19 +286,20 @@ private let files: [String: [UInt8]] = [
         options.command = []
         options.labels = ["k": "v\\"]
         options.user = "1000"
-        let text = DockerfileText(
+        let text = try DockerfileText(
             base: "docker.io/library/python:3.12", owner: "0:0",
             workspaces: [("team/deps", "/opt/deps"), ("team/app:v1", "/work space")],
-            options: options)
+            options: options, directories: [try EmptyDirectory("/var/cache=1777")])
         #expect(
             text.description == """
                 # Fill the context first:
-                #   cas fetch team/deps layer1
-                #   cas fetch team/app:v1 layer2
+                #   cas fetch --reproducible team/deps layer1
+                #   cas fetch --reproducible team/app:v1 layer2
                 # .dockerignore has to leave out: **/.cas
                 FROM docker.io/library/python:3.12
                 COPY --chown=0:0 ["layer1/","/opt/deps/"]
                 COPY --chown=0:0 ["layer2/","/work space/"]
+                RUN ["install","-d","-m","1777","-o","0","-g","0","/var/cache"]
                 ENV A="b \\"c\\" \\$d"
                 ENV E=""
                 LABEL "k"="v\\\\"

@@ -20,6 +20,8 @@ final class LoopbackRegistry: Sendable {
         var tokens: [String] = []
         var pageSize = 1_000
         var mounts = true
+        /// Whether it mounts what lies in any repository.
+        var findsAnywhere = false
         var sessions = 0
         /// Answers instead of the registry; nil leaves it to it.
         var fault: (@Sendable (LoopbackRequest, Int) -> LoopbackAnswer?)?
@@ -177,6 +179,17 @@ final class LoopbackRegistry: Sendable {
         if let digest = request.query("mount"), let from = request.query("from"),
             state.withLock({ state in
                 guard state.mounts, let bytes = state.blobs[from]?[digest] else { return false }
+                state.blobs[name, default: [:]][digest] = bytes
+                return true
+            })
+        {
+            return LoopbackAnswer(status: 201)
+        }
+        if let digest = request.query("mount"), request.query("from") == nil,
+            state.withLock({ state in
+                guard state.findsAnywhere,
+                    let bytes = state.blobs.values.lazy.compactMap({ $0[digest] }).first
+                else { return false }
                 state.blobs[name, default: [:]][digest] = bytes
                 return true
             })

@@ -18,6 +18,9 @@ import Testing
         #expect(missing.encode() == (try example("missing-response")))
         let plan = try PlanRequest(decoding: try example("plan-request"))
         #expect(plan.encode() == (try example("plan-request")))
+        let layers = try LayersRequest(decoding: try example("layers-request"))
+        #expect(layers.encode() == (try example("layers-request")))
+        #expect(layers == Samples.layersWanted)
         let failure = try WireError(decoding: try example("wire-error"))
         #expect(failure.encode() == (try example("wire-error")))
     }

@@ -1,4 +1,5 @@
 import CASCore
+import CASTree
 import CASWire
 
 /// What came with images of snapshots.
@@ -27,6 +28,13 @@ extension Samples {
         tree: digest, options: [1], manifest: other, mediaType: "m", config: digest,
         layers: [DerivedLayer(digest: other, size: 8, format: 1, part: [3], key: digest)],
         created: time, base: other, inherited: [digest, other])
+
+    static let layersWanted = LayersRequest(
+        want: "team/project", name: "team/image", imageOptions: "owner=0:0\nprefix=/app")
+
+    static let layersGiven = LayersResponse(
+        snapshot: digest, totals: TreeTotals(files: 1, directories: 2, symlinks: 3, bytes: 4),
+        layers: [SnapshotLayer(digest: other, size: 5, title: "/app (1 of 2)")])
 
     static func imageRenewal() throws -> StoreEvent {
         .refRenewed(

@@ -299,6 +299,7 @@ enum Samples {
             }
             + [
                 item(try imagePush()), item(try imageEntry()), item(imageUpdate), item(basedImage),
+                item(layersWanted), item(layersGiven), item(LayersResponse.unfinished),
             ]
     }
 }

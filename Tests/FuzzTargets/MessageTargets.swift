@@ -113,6 +113,16 @@ extension FuzzTargets {
         message("pin", [pin]),
         message("pin-request", [PinRequest(lifetime: 60, reason: "paper")]),
         message("quota-request", names.map { QuotaRequest(ref: $0, bytes: 1 << 30) }),
+        message(
+            "layers-request",
+            [LayersRequest(want: "team/a", name: "team/b", imageOptions: "prefix=/app")]),
+        message(
+            "layers-response",
+            [
+                LayersResponse(
+                    snapshot: digest, totals: TreeTotals(files: 1, bytes: 2),
+                    layers: [SnapshotLayer(digest: digest, size: 3, title: "/app")])
+            ]),
         message("error", [WireError(CASError(.notFound, "none", hint: "look", digest: digest))]),
     ]
 

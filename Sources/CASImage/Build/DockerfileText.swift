@@ -1,3 +1,4 @@
+import CASCore
 package import CASOCI
 
 /// A Dockerfile that makes the same image of the same snapshots, fetched into its context.
@@ -6,12 +7,21 @@ package struct DockerfileText: CustomStringConvertible, Sendable {
     private let owner: String
     private let workspaces: [(reference: String, directory: String)]
     private let options: ImageOptions
+    private let directories: [EmptyDirectory]
 
-    /// The file for a base, snapshots with their directories, and options.
+    /// The file for a base, snapshots with their directories, and options; throws `unimplemented` for what no
+    /// Dockerfile can say.
     package init(
         base: String, owner: String, workspaces: [(reference: String, directory: String)],
-        options: ImageOptions
-    ) {
+        options: ImageOptions, directories: [EmptyDirectory] = []
+    ) throws {
+        guard base != "scratch" || directories.isEmpty else {
+            throw CASError(
+                .unimplemented,
+                "a Dockerfile on top of nothing has no way to make an empty directory",
+                hint: "leave --directory out, or name a base with a shell")
+        }
+        self.directories = directories
         self.base = base
         self.owner = owner
         self.workspaces = workspaces
@@ -22,12 +32,22 @@ package struct DockerfileText: CustomStringConvertible, Sendable {
     package var description: String {
         var lines = ["# Fill the context first:"]
         for (index, workspace) in workspaces.enumerated() {
-            lines.append("#   cas fetch \(workspace.reference) layer\(index + 1)")
+            // Modes and times as those of layers: as the tree says, and nothing else.
+            lines.append(
+                "#   cas fetch --reproducible \(workspace.reference) layer\(index + 1)")
         }
         lines += ["# .dockerignore has to leave out: **/.cas", "FROM \(base)"]
         for (index, workspace) in workspaces.enumerated() {
             let paths = ["layer\(index + 1)/", directory(workspace.directory)]
             lines.append("COPY --chown=\(owner) \(DockerfileText.list(paths))")
+        }
+        for directory in directories {
+            let words = [
+                "install", "-d", "-m", String(directory.mode, radix: 8), "-o", part(0), "-g",
+                part(1),
+                "/" + directory.path,
+            ]
+            lines.append("RUN \(DockerfileText.list(words))")
         }
         for variable in options.environment {
             let name = variable.prefix { $0 != "=" }
@@ -47,6 +67,11 @@ package struct DockerfileText: CustomStringConvertible, Sendable {
         }
         if let command = options.command { lines.append("CMD \(DockerfileText.list(command))") }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func part(_ index: Int) -> String {
+        let parts = owner.split(separator: ":")
+        return index < parts.count ? String(parts[index]) : "0"
     }
 
     private func directory(_ path: String) -> String { path.hasSuffix("/") ? path : path + "/" }

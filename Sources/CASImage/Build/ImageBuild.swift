@@ -206,6 +206,7 @@ package struct ImageBuild: Sendable {
     private func placeOwn(
         _ descriptor: Descriptor, _ layer: any LayerProducer, _ counters: ProgressCounters
     ) throws -> RegistryClient.Placement? {
+        if layer.isDerived { return .derived }
         if try isThere(descriptor) { return .present }
         guard !isDryRun else { return nil }
         do {
@@ -223,12 +224,11 @@ package struct ImageBuild: Sendable {
         }
     }
 
-    /// Puts a small blob; whether it was not there.
+    /// Puts a small blob; whether it was sent.
     private func put(_ bytes: [UInt8], _ digest: OCIDigest) throws -> Bool {
         if try target.hasBlob(digest, isWritten: true) { return false }
-        _ = try target.upload(digest, size: UInt64(bytes.count), mountedFrom: []) { write in
+        return try target.upload(digest, size: UInt64(bytes.count), mountedFrom: []) { write in
             try bytes.withUnsafeBytes { try write($0) }
-        }
-        return true
+        } == .uploaded
     }
 }

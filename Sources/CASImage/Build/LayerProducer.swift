@@ -1,3 +1,4 @@
+package import CASCompression
 package import CASCore
 import CASOCI
 
@@ -6,6 +7,15 @@ package enum LayerCompression: String, CaseIterable, Sendable {
     case none
     case gzip
     case zstd
+
+    /// How it is compressed; nil if it is not.
+    package var format: StreamCompressor.Format? {
+        switch self {
+        case .none: nil
+        case .gzip: .gzip
+        case .zstd: .zstd
+        }
+    }
 
     /// The media type of such a layer.
     package var mediaType: String {
@@ -42,6 +52,8 @@ package protocol LayerProducer: Sendable {
     var title: String { get }
     /// The media type of the layer; nil for that of the others in the image.
     var mediaType: String? { get }
+    /// Whether it is in the target, or would be, without being sent: the store there makes it of what it has.
+    var isDerived: Bool { get }
     /// Digests and size; may read all of its content once.
     func describe() throws -> LayerDescription
     /// Writes what is stored; exactly what was described.
@@ -54,5 +66,6 @@ package protocol LayerProducer: Sendable {
 
 extension LayerProducer {
     package var mediaType: String? { nil }
+    package var isDerived: Bool { false }
     package func distrust() {}
 }

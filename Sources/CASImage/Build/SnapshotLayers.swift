@@ -4,6 +4,7 @@ package import CASCore
 package import CASOCI
 import CASFileSystem
 import CASTree
+import CASWire
 import Synchronization
 
 /// A snapshot to be put into an image, and where.
@@ -23,24 +24,35 @@ package struct WorkspaceLayers: Sendable {
 
     /// Plans the layers of what a reference names (without its host), for these options.
     ///
-    /// Reads the directories of the tree and no file. `temporaryDirectory` takes what should not be made
-    /// twice between describing and sending it; nil makes it twice.
+    /// `place` says whether the image goes into the very store of the snapshot: that makes plain layers of what it has,
+    /// and nothing is read or sent. Else this reads the directories of the tree and no file. `temporaryDirectory` takes
+    /// what should not be made twice between describing and sending it; nil makes it twice.
     package init(
         _ path: String, from connection: any StoreConnection, options: LayerOptions,
         compression: LayerCompression, memory: LayerMemory?, temporaryDirectory: String?,
-        maximumLayers: Int
+        maximumLayers: Int, level: Int? = nil, place: Place = .elsewhere
     ) throws {
+        if compression == .none,
+            let answer = try place.layers(path, connection, options, maximumLayers)
+        {
+            snapshot = answer.snapshot
+            entries = answer.totals.entries
+            bytes = answer.totals.bytes
+            parts = []
+            layers = answer.layers.map { DerivedTreeLayer($0, of: path) }
+            return
+        }
         try self.init(
             try TreeReader(path, from: connection), path, from: connection, options: options,
             compression: compression, memory: memory, temporaryDirectory: temporaryDirectory,
-            maximumLayers: maximumLayers)
+            maximumLayers: maximumLayers, level: level)
     }
 
     /// The same for a tree that was read.
     init(
         _ tree: TreeReader, _ path: String, from connection: any StoreConnection,
         options: LayerOptions, compression: LayerCompression, memory: LayerMemory?,
-        temporaryDirectory: String?, maximumLayers: Int
+        temporaryDirectory: String?, maximumLayers: Int, level: Int? = nil
     ) throws {
         snapshot = tree.digest
         entries = tree.snapshot.totals.entries
@@ -48,20 +60,18 @@ package struct WorkspaceLayers: Sendable {
         let plan = try LayerPlan(
             root: tree.snapshot.tree.digest, source: tree, options: options,
             maximumParts: max(1, min(maximumLayers, LayerPlan.maximumParts)))
-        let format: StreamCompressor.Format? =
-            switch compression {
-            case .none: nil
-            case .gzip: .gzip
-            case .zstd: .zstd
-            }
-        let version = format.map(StreamCompressor.version) ?? WorkspaceLayers.plainVersion
+        let format = compression.format
+        let version =
+            format.map { StreamCompressor.version($0, level: level) }
+            ?? WorkspaceLayers.plainVersion
         // A plain layer of a store on this machine is made again as quickly as it is copied.
         let keeps = format != nil || !connection.isLocal
         parts = plan.items.map(\.part)
         layers = plan.items.map { item in
             TreeLayer(
-                title: "\(item.part.text(options)) of \(path)", item: item, tree: tree,
-                connection: connection, options: options, format: format, version: version,
+                title: LayerTitle.text(item.part.text(options), of: path), item: item, tree: tree,
+                connection: connection, options: options, format: format, level: level,
+                version: version,
                 memory: memory, temporaryDirectory: keeps ? temporaryDirectory : nil)
         }
     }
@@ -70,11 +80,13 @@ package struct WorkspaceLayers: Sendable {
 /// A layer made of a part of a tree.
 private final class TreeLayer: LayerProducer {
     let title: String
+    let isDerived = false
     private let item: LayerPlan.Item
     private let tree: TreeReader
     private let connection: any StoreConnection
     private let options: LayerOptions
     private let format: StreamCompressor.Format?
+    private let level: Int?
     private let version: String
     private let memory: LayerMemory?
     private let temporaryDirectory: String?
@@ -87,7 +99,7 @@ private final class TreeLayer: LayerProducer {
 
     init(
         title: String, item: LayerPlan.Item, tree: TreeReader, connection: any StoreConnection,
-        options: LayerOptions, format: StreamCompressor.Format?, version: String,
+        options: LayerOptions, format: StreamCompressor.Format?, level: Int?, version: String,
         memory: LayerMemory?, temporaryDirectory: String?
     ) {
         self.title = title
@@ -96,6 +108,7 @@ private final class TreeLayer: LayerProducer {
         self.connection = connection
         self.options = options
         self.format = format
+        self.level = level
         self.version = version
         self.memory = memory
         self.temporaryDirectory = temporaryDirectory
@@ -168,7 +181,8 @@ private final class TreeLayer: LayerProducer {
         _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> LayerDescription {
         try withoutActuallyEscaping(sink) { sink in
-            let output = LayerOutput(try format.map { try StreamCompressor($0) }, sink)
+            let output = LayerOutput(
+                try format.map { try StreamCompressor($0, level: level) }, sink)
             var writer = LayerWriter(connection) { try output.take($0) }
             try LayerEncoder(options).encode(
                 item.part, root: tree.snapshot.tree.digest, source: tree, to: &writer)

@@ -12,6 +12,8 @@ extension RegistryClient {
         case present
         /// The registry took it from another of its repositories.
         case mounted
+        /// The store there makes it of a snapshot that it has.
+        case derived
         /// It was sent.
         case uploaded
     }
@@ -195,11 +197,25 @@ extension RegistryClient {
             if answer.head.status == 201 { return nil }
             return try session(answer)
         }
-        return try session(
-            try call(
-                Call(
-                    method: "POST", address: location.address("\(repository)/blobs/uploads/"),
-                    scopes: [.push(repository)], what: "the beginning of an upload to \(name)")))
+        return try beginAnywhere(digest)
+    }
+
+    /// Begins an upload unless the registry finds the blob in any repository that the caller may read; those that do
+    /// not look begin one.
+    private func beginAnywhere(_ digest: OCIDigest) throws -> WebAddress? {
+        let address = location.address("\(repository)/blobs/uploads/")
+        var request = Call(
+            method: "POST", address: address.adding(query: "mount", digest.description),
+            scopes: [.push(repository)], what: "the beginning of an upload to \(name)")
+        let answer: Answer
+        do { answer = try call(request) } catch let error as CASError
+            where [.invalidArgument, .notFound, .unimplemented].contains(error.code)
+        {
+            // One that wants to hear from where, too.
+            request.address = address
+            answer = try call(request)
+        }
+        return answer.head.status == 201 ? nil : try session(answer)
     }
 
     private func session(_ answer: Answer) throws -> WebAddress {

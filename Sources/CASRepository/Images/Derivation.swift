@@ -42,7 +42,7 @@ extension Repository {
     }
 
     /// An image that was answered once, as it was then.
-    private func knownImage(
+    func knownImage(
         _ tree: Digest, _ options: SnapshotImageOptions, _ domain: Domain
     ) throws -> DerivedImage? {
         try catalog.read { reader in
@@ -61,37 +61,46 @@ extension Repository {
     ) throws -> DerivedImage {
         try requireWhole(snapshot, tree, domain)
         let base = try DerivationBase(self, options, domain: domain)
-        let layerOptions = try options.layers
-        let source = PlannedLayers(StoredLayers(repository: self, domain: domain))
-        let plan = try LayerPlan(
-            root: tree, source: source, options: layerOptions,
-            maximumParts: min(
-                LayerPlan.maximumParts,
-                ComposedImage.maximumLayers - (base?.image.manifest.layers.count ?? 0)))
-        let sums = try layerSums(plan.items, tree: tree, source, layerOptions, domain: domain)
+        let layers = try plannedLayers(
+            tree, options,
+            room: ComposedImage.maximumLayers - (base?.image.manifest.layers.count ?? 0), domain)
         let composed = try ComposedImage(
             base: base?.image,
-            layers: zip(plan.items, sums).map { item, sum in
+            layers: try layers.map { layer in
                 ImageLayer(
-                    plain: sum.digest, size: sum.size,
-                    createdBy: "cas \(item.part.text(layerOptions))")
+                    plain: layer.digest, size: layer.size,
+                    createdBy: "cas \(try LayerPart(decoding: layer.part).text(options.layers))")
             }, options: try options.image)
         let image = DerivedImage(
             tree: tree, options: Array(options.text.utf8), manifest: Digest.of(composed.bytes),
             mediaType: composed.manifest.mediaType, config: Digest.of(composed.config),
-            layers: zip(plan.items, sums).map { item, sum in
-                DerivedLayer(
-                    digest: sum.digest, size: sum.size,
-                    format: UInt64(LayerEncoder.formatVersion), part: item.part.encode(),
-                    key: item.key)
-            },
-            created: clock.now(), base: base?.digest, inherited: base?.layers ?? [])
+            layers: layers, created: clock.now(), base: base?.digest,
+            inherited: base?.layers ?? [])
         return try record(image, composed, snapshot, keeping: base?.kept ?? [], domain)
+    }
+
+    /// The layers that a whole tree is cut into, at most as many as there is room for, made and hashed where nobody
+    /// knows them.
+    func plannedLayers(
+        _ tree: Digest, _ options: SnapshotImageOptions, room: Int, _ domain: Domain
+    ) throws -> [DerivedLayer] {
+        let layerOptions = try options.layers
+        let source = PlannedLayers(StoredLayers(repository: self, domain: domain))
+        let plan = try LayerPlan(
+            root: tree, source: source, options: layerOptions,
+            maximumParts: min(options.maximumLayers, room))
+        let sums = try layerSums(plan.items, tree: tree, source, layerOptions, domain: domain)
+        return zip(plan.items, sums).map { item, sum in
+            DerivedLayer(
+                digest: sum.digest, size: sum.size,
+                format: UInt64(LayerEncoder.formatVersion), part: item.part.encode(),
+                key: item.key)
+        }
     }
 
     /// Makes sure that a tree is whole, and known to be; throws `dataLoss` where something lacks, or
     /// `failedPrecondition` where that was removed for good.
-    private func requireWhole(_ snapshot: Digest, _ tree: Digest, _ domain: Domain) throws {
+    func requireWhole(_ snapshot: Digest, _ tree: Digest, _ domain: Domain) throws {
         if try catalog.read({ try $0.treeState(of: tree, domain: domain) }) != nil { return }
         do {
             try commit(session: nil, isEvent: false) { [self] context in

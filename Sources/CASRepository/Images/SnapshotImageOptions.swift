@@ -23,6 +23,9 @@ package struct SnapshotImageOptions: Hashable, Sendable {
     /// Operating system, architecture and perhaps a variant, with slashes between them.
     package private(set) var platform = SnapshotImageOptions.usualPlatform
 
+    /// How many layers the tree is cut into at most.
+    package private(set) var maximumLayers = LayerPlan.maximumParts
+
     /// The usual image: the tree at its root, owned by root.
     package init() {}
 
@@ -54,6 +57,12 @@ package struct SnapshotImageOptions: Hashable, Sendable {
     private mutating func set(_ name: Substring, _ value: Substring) throws {
         switch name {
         case "base": (baseName, baseDigest) = try SnapshotImageOptions.manifest(value)
+        case "layers":
+            guard let count = Int(value), (1...LayerPlan.maximumParts).contains(count) else {
+                throw SnapshotImageOptions.failure(
+                    "'\(value)' is no number of layers from 1 to \(LayerPlan.maximumParts)")
+            }
+            maximumLayers = count
         case "prefix":
             prefix = try SnapshotImageOptions.path(value)
         case "owner":
@@ -103,6 +112,7 @@ package struct SnapshotImageOptions: Hashable, Sendable {
     package var text: String {
         var lines: [String] = []
         if let base { lines.append("base=\(base.name)@\(base.digest)") }
+        if maximumLayers != LayerPlan.maximumParts { lines.append("layers=\(maximumLayers)") }
         if userID != 0 || groupID != 0 { lines.append("owner=\(userID):\(groupID)") }
         if platform != SnapshotImageOptions.usualPlatform { lines.append("platform=\(platform)") }
         if !prefix.isEmpty { lines.append("prefix=/\(prefix.joined(separator: "/"))") }

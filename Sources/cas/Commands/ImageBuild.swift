@@ -16,7 +16,8 @@ struct ImageBuildCommand: ParsableCommand {
             No daemon, no root, no Dockerfile. An IMAGE whose first component has a dot, a colon, or is \
             'localhost' is in that registry; all else is a name in the configured store, never in a public \
             registry. Of a base only manifest and configuration are read where its layers are in the target \
-            or can be mounted there. Snapshots become layers in the order given: dependencies first, then \
+            or can be mounted there, and layers of snapshots are neither read nor sent where the target is the \
+            server that has them. Snapshots become layers in the order given: dependencies first, then \
             code, so that an edit changes the last ones only. Credentials are those of docker, podman and \
             'cas login', each sent to its registry only.
             The same inputs are the same image: times are SOURCE_DATE_EPOCH, else that of the newest push.
@@ -39,6 +40,11 @@ struct ImageBuildCommand: ParsableCommand {
             valueName: "none|gzip|zstd"))
     var compression = LayerCompression.none
 
+    @Option(
+        help: ArgumentHelp(
+            "How hard: 1 to 9 for gzip (6), 1 to 19 for zstd (3).", valueName: "number"))
+    var compressionLevel: Int?
+
     @Flag(help: "Say what would be sent, and send and change nothing.")
     var dryRun = false
 
@@ -52,37 +58,66 @@ struct ImageBuildCommand: ParsableCommand {
             throw ValidationError("--to names a digest, which only the image itself decides")
         }
         _ = try image.host()
+        guard let level = compressionLevel else { return }
+        guard compression.format?.levels.contains(level) == true else {
+            throw ValidationError(
+                "--compression-level \(level) is none of --compression \(compression)")
+        }
     }
 
     func run() throws {
         let settings = try Settings.load()
         let access = ImageAccess(settings, registries, storeFlags)
-        try storeFlags.withStore(
-            host: try image.host(), isPatient: true, settings: settings
-        ) { store in
-            access.store = store
-            let result = Result { try build(store, access) }
-            try access.close()
-            let (report, target) = try result.get()
-            show(report, target)
+        let host = try image.host()
+        try storeFlags.withStore(host: host, isPatient: true, settings: settings) { store in
+            let work = { () throws -> Void in
+                let result = Result { try build(store, access) }
+                try access.close()
+                let (report, target) = try result.get()
+                show(report, target)
+            }
+            guard host != nil else {
+                access.store = store
+                return try work()
+            }
+            access.snapshots = store
+            guard try needsConfiguredStore() else { return try work() }
+            // Snapshots of some host, images of the configured store.
+            try storeFlags.withStore(isPatient: true, settings: settings) { images in
+                access.store = images
+                try work()
+            }
         }
+    }
+
+    /// Whether an image is named that is in no registry.
+    private func needsConfiguredStore() throws -> Bool {
+        if try ImageAccess.reference(to).host == nil { return true }
+        return try image.base != "scratch" && ImageAccess.reference(image.base).host == nil
     }
 
     private func build(
         _ store: StoreAccess, _ access: ImageAccess
     ) throws -> (ImageBuild.Report, ImageReference) {
         let workspaces = try image.workspaces()
+        let target = try ImageAccess.reference(to)
+        let isBeside = try compression == .none && access.isBesideSnapshots(target)
+        let place: WorkspaceLayers.Place =
+            isBeside ? .here(name: target.name, isDryRun: dryRun) : .elsewhere
         let (base, baseRepository) = try resolveBase(access)
         let cache = FilePaths.join(store.settings.directories.cache.value, "layers")
         let memory = try LayerMemory(path: FilePaths.join(cache, "known"))
         var layers: [any LayerProducer] = []
+        let directories = try image.emptyDirectories()
         var room = ComposedImage.maximumLayers - (base?.manifest.layers.count ?? 0)
+        if !directories.isEmpty { room -= 1 }
         for (index, workspace) in workspaces.enumerated() {
             let rest = workspaces.count - index - 1
             let planned = try WorkspaceLayers(
                 workspace.reference.path, from: store.connection, options: workspace.options,
                 compression: compression, memory: memory,
-                temporaryDirectory: dryRun ? nil : cache, maximumLayers: room - rest)
+                temporaryDirectory: dryRun ? nil : cache, maximumLayers: room - rest,
+                level: compressionLevel, place: place)
             layers += planned.layers
             room -= planned.layers.count
             Console.note(
@@ -90,7 +125,11 @@ struct ImageBuildCommand: ParsableCommand {
                     + "\(counted(planned.entries, "entry", "entries")), "
                     + "\(ByteCount.text(planned.bytes)), \(counted(planned.layers.count, "layer"))")
         }
-        let target = try ImageAccess.reference(to)
+        if !directories.isEmpty, let owner = workspaces.last?.options {
+            layers.append(
+                try DirectoryLayer(
+                    directories, owner: owner, compression: compression, level: compressionLevel))
+        }
         let repository = try access.repository(target)
         var build = ImageBuild(
             base: base, in: baseRepository, layers: layers,
@@ -171,6 +210,9 @@ struct ImageBuildCommand: ParsableCommand {
             "\(counted(sent, "layer")) \(dryRun ? "would be sent" : "sent") "
                 + "(\(ByteCount.text(report.sentBytes)))"
         ]
+        if count(.derived) > 0 {
+            parts.append("\(grouped(count(.derived))) made there of what is stored")
+        }
         if count(.mounted) > 0 { parts.append("\(grouped(count(.mounted))) mounted") }
         if count(.present) > 0 { parts.append("\(grouped(count(.present))) there already") }
         Console.note(parts.joined(separator: ", "))

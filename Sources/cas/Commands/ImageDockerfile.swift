@@ -23,9 +23,10 @@ struct ImageDockerfileCommand: ParsableCommand {
     func run() throws {
         let options = try image.options()
         let workspaces = try image.workspaces()
-        let text = DockerfileText(
+        let text = try DockerfileText(
             base: image.base, owner: image.owner,
-            workspaces: workspaces.map { ("\($0.reference)", $0.directory) }, options: options)
+            workspaces: workspaces.map { ("\($0.reference)", $0.directory) }, options: options,
+            directories: try image.emptyDirectories())
         Console.data(bytes: Array(text.description.utf8))
     }
 }

@@ -4,6 +4,7 @@ import CASCore
 import CASFileSystem
 import CASImage
 import CASOCI
+import CASWire
 import Synchronization
 
 /// Flags of commands that talk to registries.
@@ -38,17 +39,21 @@ final class ImageAccess {
     private let isTold = TellOnce()
     /// The store that names without a host are in, once a command has opened it.
     var store: StoreAccess?
+    /// The store of the snapshots where these have a host; else that is `store`.
+    var snapshots: StoreAccess?
 
     init(_ settings: Settings, _ registries: RegistryFlags, _ storeFlags: StoreFlags) {
         self.settings = settings
         self.registries = registries
         self.storeFlags = storeFlags
         let environment = settings.environment
-        connections = WebConnections(
-            WebTrust(certificatesPath: settings.authorityFile?.value) { origin in
-                try ProxyAddress.choose(
-                    for: try ServerAddress(origin.description), environment)?.value.server
-            })
+        var trust = WebTrust(certificatesPath: settings.authorityFile?.value) { origin in
+            try ProxyAddress.choose(
+                for: try ServerAddress(origin.description), environment)?.value.server
+        }
+        // Public registries and one's own, in one build.
+        trust.isAdditional = true
+        connections = WebConnections(trust)
         credentials = RegistryCredentials(environment: { environment[$0] }, user: Host.userNumber)
     }
 
@@ -87,10 +92,46 @@ final class ImageAccess {
         guard let host = reference.host else {
             throw ValidationError("'\(reference)' names no registry; write oci://HOST/NAME")
         }
+        // A server that is asked with TLS, also on this machine.
+        for case .server(let address, _)? in [store?.choice, snapshots?.choice]
+        where try address.authority == ServerAddress("http://\(host)").authority {
+            return try client(
+                try RegistryLocation(address: address.url), reference.name, server: address)
+        }
         let isPlain = registries.plainHTTP.contains(host)
         return try client(
             try RegistryLocation(host: host, isPlain: isPlain), reference.name,
             server: try ServerAddress(host: host))
+    }
+
+    /// Whether an image goes into the very store that its snapshots are in.
+    func isBesideSnapshots(_ reference: ImageReference) throws -> Bool {
+        guard let snapshots = snapshots ?? store else { return false }
+        if reference.host == nil, self.snapshots == nil { return true }
+        switch (snapshots.choice, store?.choice) {
+        case (.server(let address, _), let own):
+            if let host = reference.host {
+                return try isServer(snapshots, address, at: host)
+            }
+            guard case .server(let other, _)? = own else { return false }
+            return other.authority == address.authority
+        case (.directory, _): return false
+        }
+    }
+
+    /// Whether a registry's host is that of a server: it is asked there, or the server says so.
+    private func isServer(
+        _ access: StoreAccess, _ address: ServerAddress, at host: String
+    ) throws -> Bool {
+        guard !registries.plainHTTP.contains(host) else {
+            return try ServerAddress("http://\(host)").authority == address.authority
+        }
+        let asked = try ServerAddress(host: host).authority
+        if asked == address.authority { return true }
+        let description = try access.connection.describe()
+        let names = try [description.publicURL, description.clusterURL].filter { !$0.isEmpty }
+            .map { try ServerAddress($0).authority }
+        return description.registryHost == host.lowercased() || names.contains(asked)
     }
 
     /// A client with the credentials of `cas login` for the host, else those of docker and podman.

@@ -62,7 +62,20 @@ struct ImageFlags: ParsableArguments {
             "An annotation of its manifest; can be repeated.", valueName: "key=value"))
     var annotations: [String] = []
 
+    @Option(
+        name: .customLong("directory"),
+        help: ArgumentHelp(
+            "An empty directory and its mode (755); can be repeated.",
+            valueName: "/path[=mode]"))
+    var directories: [String] = []
+
+    /// Directories that are made.
+    func emptyDirectories() throws -> [EmptyDirectory] {
+        try Arguments.usage { try directories.map { try EmptyDirectory($0) } }
+    }
+
     func validate() throws {
+        _ = try emptyDirectories()
         guard !workspace.isEmpty else {
             throw ValidationError("--workspace is missing: which snapshot should be in the image?")
         }

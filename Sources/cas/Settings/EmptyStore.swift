@@ -36,6 +36,8 @@ struct EmptyStore: StoreConnection {
     func abandon(push: Identifier) throws {}
     func plan(_ request: PlanRequest) throws -> PlanResponse { throw absent }
 
+    func layers(_ request: LayersRequest) throws -> LayersResponse { throw absent }
+
     func readTree(plan: String, _ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
         throw absent
     }
