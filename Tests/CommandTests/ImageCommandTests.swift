@@ -20,6 +20,10 @@ import Testing
         try fixture.cas(
             "image build --base team/train:image --workspace team/train=/second --to team/train:two "
                 + "--store store", environment: epoch)
+        try fixture.cas(
+            build.replacing(":image", with: ":zipped")
+                + " --compression zstd --compression-level 19 --directory /tmp=1777",
+            environment: epoch)
         let raw = try fixture.run([
             "image", "inspect", "team/train:image", "--raw", "--store", "store",
         ])
@@ -48,7 +52,11 @@ import Testing
             "image build --workspace team/train --to a",
             "\(good) --env A", "\(good) --owner root:root", "\(good) --prefix relative",
             "\(good) --workspace a.example/team/x", "\(good) --platform linux",
-            "\(good) --compression brotli", "\(good) --cmd [python3]",
+            "\(good) --compression brotli",
+            "\(good) --compression-level 3", "\(good) --compression gzip --compression-level 10",
+            "\(good) --directory tmp", "\(good) --directory /tmp=4777",
+            "image dockerfile --base scratch --workspace team/train --directory /tmp",
+            "\(good) --cmd [python3]",
             "image build --base scratch --workspace team/train --to team/image@sha256:12",
             "image build --base team/absent --workspace team/train --to team/image --store store",
             "image build --base team/train --workspace team/train --to team/image --store store",
