@@ -1,4 +1,4 @@
-package import CASCompression
+import CASCompression
 package import CASCore
 import CASOCI
 
@@ -9,13 +9,16 @@ package enum LayerCompression: String, CaseIterable, Sendable {
     case zstd
 
     /// How it is compressed; nil if it is not.
-    package var format: StreamCompressor.Format? {
+    var format: StreamCompressor.Format? {
         switch self {
         case .none: nil
         case .gzip: .gzip
         case .zstd: .zstd
         }
     }
+
+    /// How hard that can be tried; nil if it is not.
+    package var levels: ClosedRange<Int>? { format?.levels }
 
     /// The media type of such a layer.
     package var mediaType: String {

@@ -59,7 +59,7 @@ struct ImageBuildCommand: ParsableCommand {
         }
         _ = try image.host()
         guard let level = compressionLevel else { return }
-        guard compression.format?.levels.contains(level) == true else {
+        guard compression.levels?.contains(level) == true else {
             throw ValidationError(
                 "--compression-level \(level) is none of --compression \(compression)")
         }
