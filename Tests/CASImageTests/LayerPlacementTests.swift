@@ -4,6 +4,7 @@ import CASCore
 import CASOCI
 import CASTestSupport
 import CASWire
+import Synchronization
 import Testing
 
 @testable import CASImage
