@@ -11,7 +11,7 @@ pods_begin() {
     [ -x /usr/bin/python3 ] || fail "Debian's python3 is not installed; run ops/setup test"
     portable=${CAS_PORTABLE:-$interop_root/.build-package/cas}
     [ -x "$portable" ] || "$interop_root/ops/package" || fail "ops/package failed"
-    IMAGE_ZSTD_LEVEL=${IMAGE_ZSTD_LEVEL:-3} IMAGE_ANY_SIZE=1 "$interop_root/ops/image" "$work/image" "$portable" >"$work/image.log" ||
+    IMAGE_ZSTD_LEVEL=${IMAGE_ZSTD_LEVEL:-3} IMAGE_ANY_SIZE=1 IMAGE_BUILDER=$cas "$interop_root/ops/image" "$work/image" "$portable" >"$work/image.log" ||
         fail "ops/image: $(cat "$work/image.log")"
     mkdir -p "$work/run"
     cat >"$work/containers.conf" <<CONF
