@@ -15,7 +15,7 @@ package struct WorkspaceLayers: Sendable {
     package let snapshot: Digest
     /// The layers, in order.
     package let layers: [any LayerProducer]
-    /// What each of them holds.
+    /// What each of them holds; empty where the store made them.
     let parts: [LayerPart]
     /// Files and directories of the tree.
     package let entries: UInt64
@@ -35,17 +35,22 @@ package struct WorkspaceLayers: Sendable {
         if compression == .none,
             let answer = try place.layers(path, connection, options, maximumLayers)
         {
-            snapshot = answer.snapshot
-            entries = answer.totals.entries
-            bytes = answer.totals.bytes
-            parts = []
-            layers = answer.layers.map { DerivedTreeLayer($0, of: path) }
+            self.init(answer, of: path)
             return
         }
         try self.init(
             try TreeReader(path, from: connection), path, from: connection, options: options,
             compression: compression, memory: memory, temporaryDirectory: temporaryDirectory,
             maximumLayers: maximumLayers, level: level)
+    }
+
+    /// What the store of the snapshot made.
+    private init(_ answer: LayersResponse, of path: String) {
+        snapshot = answer.snapshot
+        entries = answer.totals.entries
+        bytes = answer.totals.bytes
+        parts = []
+        layers = answer.layers.map { DerivedTreeLayer($0, of: path) }
     }
 
     /// The same for a tree that was read.
