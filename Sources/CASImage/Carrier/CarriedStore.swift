@@ -79,6 +79,7 @@ extension CarriedSnapshot: StoreConnection {
 
     // MARK: - What is not there
 
+    package func layers(_ request: LayersRequest) throws -> LayersResponse { throw readOnly }
     package func missing(_ digests: [Digest], push: Identifier) throws -> [Bool] { throw readOnly }
     package func upload(
         push: Identifier, stream: Int, sequence: Int, records: ReusableBuffer

@@ -209,7 +209,9 @@ extension RegistryClient {
             scopes: [.push(repository)], what: "the beginning of an upload to \(name)")
         let answer: Answer
         do { answer = try call(request) } catch let error as CASError
-            where [.invalidArgument, .notFound, .unimplemented].contains(error.code)
+            where [
+                .invalidArgument, .notFound, .unimplemented, .permissionDenied, .unauthenticated,
+            ].contains(error.code)
         {
             // One that wants to hear from where, too.
             request.address = address
