@@ -157,7 +157,7 @@ let buildFiles: [String: [UInt8]] = [
     @Test func `what a registry finds to be another layer is forgotten`() throws {
         let world = try BuildWorld()
         defer { try? world.close() }
-        try world.push("team/src", files)
+        try world.push("team/src", buildFiles)
         let path = "\(world.place.path)/known"
         let memory = try LayerMemory(path: path)
         _ = try #require(try world.layers("team/src", memory: memory).first).describe()
