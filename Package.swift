@@ -243,7 +243,7 @@ let package = Package(
             [
                 "CASCore", "CASChunking", "CASCompression", "CASTree", "CASPack", "CASWire",
                 "CASFileSystem", "CASStorage", "CASCatalog", "CASRepository", "CASWorkspace",
-                "CASClient",
+                "CASClient", "CASOCI",
             ]),
         tests("TidyTests", []),
     ])

@@ -31,7 +31,7 @@ package struct UploadEntry: Hashable, Sendable {
 package struct UsedLink: Hashable, Sendable {
     /// The link.
     package var link: OCILink
-    /// Seconds since 1970; not recorded, so that a rebuild gives the time when it was made.
+    /// Seconds since 1970; not recorded, so that a rebuild gives the time of the rebuild.
     package var used: Int64
 
     /// A link and its use.

@@ -25,6 +25,8 @@ package final class InMemoryCatalog: Catalog {
         case barrier
         /// What was condemned is not taken back.
         case revival
+        /// Manifests keep nothing of what they name.
+        case parts
     }
 
     /// An empty catalog.

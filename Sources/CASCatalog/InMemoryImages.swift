@@ -120,6 +120,7 @@ extension InMemoryTransaction: ImageTransaction {
     }
 
     func parts(of manifest: Digest, domain: Domain) -> [Digest]? {
+        if state.neglects.contains(.parts) { return nil }
         let found = sortedLinks(domain) { $0.link.digest == manifest && $0.link.kind == .manifest }
         guard !found.isEmpty else { return nil }
         return Set(found.flatMap(\.link.reached)).sorted()

@@ -326,7 +326,7 @@ struct IndexRebuild {
                 case .unpinned(let name, let digest, _, let domain, _):
                     _ = try transaction.removePin(name: name, digest: digest, domain: domain)
                 case .ociLinked, .ociUnlinked, .digestAlias, .imageDerived:
-                    try RecordedImages.apply(event, transaction)
+                    try RecordedImages.apply(event, now: now, transaction)
                 case .purged, .checkpointed, .checkpointEnded: continue
                 }
             }

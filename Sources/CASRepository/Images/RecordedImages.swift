@@ -5,14 +5,18 @@ import CASWire
 /// Recorded state of images: what a rebuild applies, and what a checkpoint repeats.
 enum RecordedImages {
     /// Applies an event about images; what was purged comes back with none.
-    static func apply(_ event: StoreEvent, _ transaction: any CatalogTransaction) throws {
+    ///
+    /// Nobody knows any more which links somebody relied on lately: all count as relied on now.
+    static func apply(
+        _ event: StoreEvent, now: Timestamp, _ transaction: any CatalogTransaction
+    ) throws {
         func isPurged(_ digest: Digest, _ domain: Domain) throws -> Bool {
             try transaction.purged([digest], domain: domain)[0] != nil
         }
         switch event {
         case .ociLinked(let link, let domain, _):
             guard try !isPurged(link.digest, domain) else { return }
-            try transaction.insert(link: link, used: link.created.seconds, domain: domain)
+            try transaction.insert(link: link, used: now.seconds, domain: domain)
         case .ociUnlinked(let name, let digest, let kind, _, let domain, _):
             _ = try transaction.removeLink(name, digest, kind, domain: domain)
         case .digestAlias(let sha512, let digest, let domain, _):

@@ -10,6 +10,8 @@ final class SimulatedClient {
     enum Activity {
         case push(PushActivity)
         case fetch(FetchActivity)
+        case image(ImagePushActivity)
+        case pull(PullActivity)
     }
     let number: Int
     /// Which process it uses.
@@ -24,9 +26,13 @@ final class SimulatedClient {
     }
 
     var isIdle: Bool { activity == nil }
-    /// What it is pushing.
-    var pushed: SampleTree? {
-        if case .push(let push) = activity { push.tree } else { nil }
+    /// Everything that it is pushing.
+    var pushed: [Digest] {
+        switch activity {
+        case .push(let push): simulation.model.universe.members(push.tree)
+        case .image(let push): push.uploaded(simulation.model.images)
+        case .fetch, .pull, nil: []
+        }
     }
 
     /// The next call of what it is doing, or the first of something new.
@@ -40,11 +46,29 @@ final class SimulatedClient {
             if try !push.step(simulation, repository, process) { activity = .push(push) }
         case .fetch(var fetch):
             if try !fetch.step(simulation, repository, process) { activity = .fetch(fetch) }
+        case .image(var push):
+            if try !push.step(simulation, repository, process) { activity = .image(push) }
+        case .pull(var pull):
+            if try !pull.step(simulation, repository, process) { activity = .pull(pull) }
         case nil: try begin(repository, process)
         }
     }
 
+    /// The first call of something about images.
+    private func beginImage(_ repository: Repository, _ process: SimulatedProcess) throws {
+        switch simulation.draw(16) {
+        case 0..<6: activity = .image(try ImagePushActivity(simulation, client: number))
+        case 6..<10: activity = PullActivity(simulation).map { .pull($0) }
+        case 10..<13: try simulation.derive(repository, process)
+        case 13: try simulation.untag(repository, process)
+        default: try simulation.unlink(repository, process)
+        }
+    }
+
     private func begin(_ repository: Repository, _ process: SimulatedProcess) throws {
+        if simulation.hasImages, simulation.draw(2) == 0 {
+            return try beginImage(repository, process)
+        }
         switch simulation.draw(12) {
         case 0..<5:
             activity = .push(try PushActivity(simulation, client: number))

@@ -5,52 +5,6 @@ import CASRepository
 import CASStorage
 import CASTestSupport
 
-/// What a simulated process does on purpose in a wrong way, so that a test sees the simulation find it.
-enum Neglect: CaseIterable, Sendable {
-    /// Files are synced only after the transaction that relies on them.
-    case syncAfterCommit
-    /// Names of new files are never made durable.
-    case directorySync
-    /// A process that believes in a sync that failed.
-    case failedSync
-    /// Nothing ever stops counting as complete.
-    case completeness
-    /// Collections are not told of what becomes reachable.
-    case barrier
-    /// What was condemned is not taken back.
-    case revival
-
-    /// What the catalog leaves out.
-    var ofCatalog: InMemoryCatalog.Neglect? {
-        switch self {
-        case .completeness: .completeness
-        case .barrier: .barrier
-        case .revival: .revival
-        case .syncAfterCommit, .directorySync, .failedSync: nil
-        }
-    }
-}
-
-/// Is told of each operation of a process before it happens.
-protocol OperationObserver: AnyObject, Sendable {
-    /// Throws what the operation fails with.
-    func willPerform(_ operation: String, _ path: String, by process: SimulatedProcess) throws
-    /// What becomes of the transaction that is about to be committed; nil for what is usual.
-    func faultOfCommit() -> CommitFault?
-}
-
-/// What happens at the COMMIT of a transaction.
-enum CommitFault: CaseIterable, Sendable {
-    /// It fails and had no effect.
-    case failure
-    /// It has its effect and fails.
-    case lostAnswer
-    /// The power goes before it has an effect.
-    case cutBefore
-    /// The power goes just after it had its effect.
-    case cutAfter
-}
-
 /// One life of a process that uses the store, from opening it to its end or death.
 ///
 /// `@unchecked Sendable`: a simulation runs on one thread.
@@ -67,6 +21,8 @@ final class SimulatedProcess: @unchecked Sendable {
     private(set) var isDead = false
     /// Whether it holds the catalog's lock.
     private(set) var isWriting = false
+    /// Whether it is about to answer a request of an upload.
+    var isAnsweringUpload = false
     /// How many more operations it lives; nil for no end.
     var operationsLeft: Int?
     private var files: [ProcessFile] = []
@@ -138,8 +94,16 @@ final class SimulatedProcess: @unchecked Sendable {
         switch neglect {
         case .syncAfterCommit: lateSyncs.append(file)
         case .failedSync: do { try file.synchronizeData() } catch is CASError {}
+        case .uploadSync where isAnsweringUpload: break
         default: try file.synchronizeData()
         }
+    }
+
+    /// Runs what ends in the answer to a request of an upload.
+    func answeringUpload<Result>(_ body: () throws -> Result) rethrows -> Result {
+        isAnsweringUpload = true
+        defer { isAnsweringUpload = false }
+        return try body()
     }
 
     // MARK: - Its catalog

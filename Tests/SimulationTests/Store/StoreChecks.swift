@@ -27,6 +27,7 @@ extension StoreSimulation {
                 try checkContents(repository)
                 try checkRefs(repository)
                 try checkPins(repository)
+                try checkImageContents(repository)
             } catch let error as CASError {
                 throw fail("a check failed: \(error)")
             }
@@ -41,7 +42,9 @@ extension StoreSimulation {
             let present = try presentDigests(reader)
             try checkCompleteness(reader, present)
             for ref in model.refs {
-                guard let entry = try reader.ref(ref, domain: .standard) else { continue }
+                guard let entry = try reader.ref(ref, domain: .standard),
+                    !ref.name.hasPrefix(StoreSimulation.imageNames)
+                else { continue }
                 guard let tree = model.trees[entry.target.digest] else {
                     throw fail("\(ref) names what nobody pushed")
                 }
@@ -52,6 +55,7 @@ extension StoreSimulation {
                 guard let tree = model.trees[digest] else { continue }
                 try require(tree, present, reader, "a pin")
             }
+            try checkImageStructure(reader)
         }
     }
 
@@ -147,6 +151,7 @@ extension StoreSimulation {
             for (index, entry) in history.enumerated() {
                 // The purge's own removal of what names its content.
                 if entry.target == nil, entry.provenance.message.hasPrefix("purged") { continue }
+                if try isUnlink(entry) { continue }
                 if try isExpiry(entry, before: history[(index + 1)...]) { continue }
                 let marker = entry.provenance.author
                 guard let move = model.moves[marker], move.ref == ref,
@@ -181,9 +186,7 @@ extension StoreSimulation {
                 let before = older.popFirst()
                 isLinked = before?.target == newer.previous
                 if before == nil, isForgotten(ref) { break }
-                guard !isLinked, model.moves[before?.provenance.author ?? ""]?.state != .open else {
-                    continue
-                }
+                if isLinked || before.map({ isInDoubt($0) }) ?? false { continue }
                 let moves = history.map { move in
                     "\(move.sequence) \(move.provenance.author) "
                         + "\(move.previous?.digest.short ?? "-")>\(move.target?.digest.short ?? "-")"
@@ -191,6 +194,24 @@ extension StoreSimulation {
                 throw fail("the history of \(ref) has a gap: \(moves)")
             }
         }
+    }
+
+    /// Whether nobody was told of a move.
+    private func isInDoubt(_ move: HistoryEntry) -> Bool {
+        let author = move.provenance.author
+        return model.moves[author]?.state == .open
+            || model.images.state(ofUnlink: author)?.state == .open
+    }
+
+    /// Whether a tag ended with its manifest.
+    private func isUnlink(_ entry: HistoryEntry) throws -> Bool {
+        guard let unlink = model.images.state(ofUnlink: entry.provenance.author) else {
+            return false
+        }
+        guard entry.target == nil, entry.previous?.digest == unlink.key.digest,
+            entry.name.name == unlink.key.name, unlink.state != .refused
+        else { throw fail("\(entry.name) was ended by nobody: \(entry)") }
+        return true
     }
 
     /// Whether moves of a ref may be forgotten: those of one that was gone for 30 days are.

@@ -40,6 +40,7 @@ extension StoreSimulation {
     func collect(_ process: SimulatedProcess) throws {
         guard let repository = process.repository else { return }
         if process.purge != nil { return try purge(process) }
+        try forgetUnkeptImages()
         do {
             guard let collector = process.collector else {
                 process.collector = try Collector(repository, pace: pace)
@@ -58,6 +59,7 @@ extension StoreSimulation {
                 return
             }
             note("collection failed: \(error)")
+            isCollectedInDoubt = true
             guard isExcused(error, process) else { throw fail("collection failed: \(error)") }
             // Sometimes somebody goes on with it, sometimes begins anew.
             if draw(2) == 0 { process.collector = nil }
@@ -70,6 +72,7 @@ extension StoreSimulation {
         // The first one ends what expired, which stays for another 30 days.
         for _ in 0..<4 {
             clock.advance(nanoseconds: StoreSimulation.quietDays * 86_400 * 1_000_000_000)
+            try forgetUnkeptImages()
             let collector = try Collector(repository)
             while try collector.step() {}
             note("collected: \(collector.progress.figures) \(collector.progress.findings)")
@@ -88,11 +91,13 @@ extension StoreSimulation {
                 keep(pin.digest, &kept)
             }
             let digests = model.universe.digests
+            if hasImages { kept.formUnion(try keepableImages(reader)) }
             for (digest, place) in zip(
                 digests, try reader.locations(of: digests, domain: .standard))
             where place != nil && !kept.contains(digest) && digest != .empty {
                 throw fail("\(digest.short) stays although nothing keeps it")
             }
+            try checkNoImagesStay(reader)
             try checkPacks(reader)
         }
     }

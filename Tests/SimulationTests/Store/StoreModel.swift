@@ -50,11 +50,24 @@ struct StoreModel {
     private(set) var snapshots: [Digest] = []
     /// Everything that may ever be in the store.
     private(set) var universe = BlobUniverse()
+    /// What is known of images.
+    var images = ImageModel()
 
     mutating func add(_ tree: SampleTree, _ records: SampleRecords, limits: Limits) throws {
         guard trees.updateValue(tree, forKey: tree.digest) == nil else { return }
         snapshots.append(tree.digest)
         try universe.add(tree, records, limits: limits)
+    }
+
+    /// A blob of an image, and how it is cut.
+    mutating func add(blob bytes: [UInt8], pieces: [[UInt8]]) {
+        images.add(blob: bytes, chunks: pieces)
+        universe.add(bytes, pieces)
+    }
+
+    mutating func add(manifest bytes: [UInt8], _ manifest: ImageModel.Manifest, isTagged: Bool) {
+        images.add(manifest: bytes, manifest, isTagged: isTagged)
+        universe.add(bytes, [bytes])
     }
 
     mutating func begin(
@@ -126,6 +139,14 @@ struct BlobUniverse {
         }
         guard let attributes = tree.snapshot.attributes?.digest else { return }
         _ = try addPair(tree.snapshot.tree.digest, attributes, limits)
+    }
+
+    fileprivate mutating func add(_ blob: [UInt8], _ pieces: [[UInt8]]) {
+        guard !blob.isEmpty else { return }
+        insert(Digest.of(blob), blob)
+        guard pieces.count > 1 else { return }
+        for piece in pieces { insert(Digest.of(piece), piece) }
+        chunks[Digest.of(blob)] = pieces.map { Digest.of($0) }
     }
 
     private mutating func insert(_ digest: Digest, _ bytes: [UInt8]) {

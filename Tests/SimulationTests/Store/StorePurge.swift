@@ -19,6 +19,7 @@ extension StoreSimulation {
             if task.progress["packsInUse"] == 0 { try checkBytesAreGone() }
         } catch let error as CASError {
             process.purge = nil
+            isCollectedInDoubt = true
             note("purge failed: \(error)")
             // A pack that a push is still writing to is said to be in use.
             guard isExcused(error, process) || error.code == .unavailable else {
@@ -80,7 +81,7 @@ extension StoreSimulation {
     /// Searches all files and objects for bytes that were removed for good.
     private func checkBytesAreGone() throws {
         // One chunk or one message may be the begin of another.
-        let pushed = clients.compactMap(\.pushed).flatMap { model.universe.members($0) }
+        let pushed = clients.flatMap(\.pushed)
         for digest in try purgedDigests().subtracting(pushed).sorted() {
             // Of some only a compressed form was ever there; all others lie in packs as they are.
             guard model.universe.plainFiles.contains(digest),

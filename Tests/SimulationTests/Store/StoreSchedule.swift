@@ -241,6 +241,9 @@ extension StoreSimulation {
                 }
                 return result.repository
             }
+            try checkRebuilt(from: old)
+            isCollectedInDoubt = false
+            model.images.rebuilds += 1
         } catch let error as CASError {
             // The old one stays in its place until the new one is whole.
             catalog = old

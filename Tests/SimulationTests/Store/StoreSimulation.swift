@@ -27,6 +27,8 @@ final class StoreSimulation: @unchecked Sendable {
         var steps = 400
         var clients = 4
         var neglect: Neglect?
+        /// Whether there are images; nil for those seeds that are even.
+        var hasImages: Bool?
         /// The one thing that fails; nil for what is drawn.
         var fault: PlannedFault?
         /// Whether everything is printed as it happens.
@@ -47,6 +49,11 @@ final class StoreSimulation: @unchecked Sendable {
         /// Blobs that collections took.
         var deleted = 0
         var purges = 0
+        var uploads = 0
+        var manifests = 0
+        var pulls = 0
+        /// Snapshots that were answered as images.
+        var derived = 0
         /// Equal for equal courses of events.
         var trace: UInt64 = 0
     }
@@ -61,6 +68,10 @@ final class StoreSimulation: @unchecked Sendable {
     let faultiness: Faultiness
     /// Whether somebody removes content for good.
     let hasPurges: Bool
+    /// Whether half of what clients do is about images.
+    let hasImages: Bool
+    /// Whether a collection was broken off that may have ended links.
+    var isCollectedInDoubt = false
     let configuration: RepositoryConfiguration
     let clock = TestClock()
     let objects = InMemoryObjects()
@@ -96,6 +107,7 @@ final class StoreSimulation: @unchecked Sendable {
         let drawn = [Faultiness.none, .rare, .rare, .common][Int.random(in: 0..<4, using: &random)]
         faultiness = settings.fault == nil ? drawn : .none
         hasPurges = Int.random(in: 0..<4, using: &random) == 0
+        hasImages = settings.hasImages ?? (seed % 2 == 0)
         catalog = StoreSimulation.makeCatalog(settings)
         trace = SimulationTrace(isPrinted: settings.isTraced)
         configuration = try StoreSimulation.configuration()

@@ -67,11 +67,16 @@ extension StoreSimulation.Summary: CustomStringConvertible {
         collections += other.collections
         deleted += other.deleted
         purges += other.purges
+        uploads += other.uploads
+        manifests += other.manifests
+        pulls += other.pulls
+        derived += other.derived
     }
 
     var description: String {
         "\(operations) operations, \(commits) of them commits; \(pushes) pushes and \(fetches) fetches "
-            + "done; \(collections) collections took \(deleted) blobs, \(purges) purges; "
+            + "done; \(uploads) uploads, \(manifests) manifests, \(pulls) pulls, \(derived) derived images; "
+            + "\(collections) collections took \(deleted) blobs, \(purges) purges; "
             + "\(reboots) power cuts, \(deaths) processes gone, \(rebuilds) rebuilds"
     }
 }
