@@ -29,9 +29,10 @@ extension StoreSimulation {
         let (author, change) = model.images.beginUnlink(key)
         note("ends \(key.kind) \(key.digest.short) of \(key.name), \(author)")
         do {
-            let isDone = try repository.unlink(
+            let tags = try repository.unlink(
                 key.name, key.digest, kind: key.kind, Provenance(author: author),
                 domain: .standard)
+            let isDone = tags != nil
             let isStillPromised = try !isDone && wasPromised && isPromised(key)
             model.images.end(change, isDone ? .done : .refused)
             if isStillPromised { throw fail("\(key.name) lacks \(key.digest.short)") }

@@ -128,10 +128,6 @@ extension StoreSimulation {
         where !kept.contains(used.link.digest) {
             throw fail("a link to \(used.link.digest.short) stays although nothing keeps it")
         }
-        for image in try reader.derivedImages(after: nil, limit: .max, domain: .standard)
-        where !kept.contains(image.tree) {
-            throw fail("the image of \(image.tree.short) stays although nothing keeps it")
-        }
         guard try reader.uploads(after: nil, limit: 1, domain: .standard).isEmpty else {
             throw fail("an upload stays although nobody goes on with it")
         }

@@ -27,34 +27,32 @@ extension StoreSimulation {
                 }
             }
         }
-        var roots: [(digest: Digest, subject: Digest?)] = []
+        var referrers: [(key: ImageModel.LinkKey, subject: Digest)] = []
         for key in model.images.links {
             let lasting = model.images.lasting(key)
-            if lasting.contains(where: { $0.used + StoreSimulation.linkSeconds > now }) {
+            let isRoot = lasting.contains { $0.kind == .putAsRoot }
+            if lasting.contains(where: { $0.used + StoreSimulation.linkSeconds > now })
+                || isRoot && !model.images.held.contains(key)
+            {
                 waiting.append(key.digest)
             }
-            if lasting.contains(where: { $0.kind == .putAsRoot }),
-                !model.images.children.contains(key.digest)
+            if !lasting.isEmpty, key.kind == .manifest,
+                let subject = model.images.manifests[key.digest]?.subject
             {
-                roots.append((key.digest, model.images.manifests[key.digest]?.subject))
+                referrers.append((key, subject))
             }
         }
         var kept: Set<Digest> = []
-        var isMore = true
-        while isMore {
-            while let digest = waiting.popLast() {
-                guard kept.insert(digest).inserted,
-                    let parts = model.images.manifests[digest]?.parts
-                else { continue }
-                // What a manifest names is known as long as anybody has it.
-                let links = try reader.links(to: digest, limit: 100, domain: .standard)
-                if links.contains(where: { $0.kind == .manifest }) { waiting += parts }
-            }
-            // What is about something goes with that.
-            waiting = roots.filter { root in
-                !kept.contains(root.digest) && (root.subject.map { kept.contains($0) } ?? true)
-            }.map(\.digest)
-            isMore = !waiting.isEmpty
+        while let digest = waiting.popLast() {
+            guard kept.insert(digest).inserted,
+                let parts = model.images.manifests[digest]?.parts
+            else { continue }
+            // What a manifest names is known as long as anybody has it.
+            let names = try reader.links(to: digest, limit: 100, domain: .standard)
+                .filter { $0.kind == .manifest }.map(\.name)
+            if !names.isEmpty { waiting += parts }
+            waiting += referrers.filter { $0.subject == digest && names.contains($0.key.name) }
+                .map(\.key.digest)
         }
         kept.remove(.empty)
         guard hasPurges else { return kept }
@@ -139,8 +137,8 @@ extension StoreSimulation {
         while let digest = waiting.popLast() {
             guard kept.insert(digest).inserted else { continue }
             if let tree = model.trees[digest] { try keep(tree: tree.snapshot.tree.digest) }
-            let manifest = model.images.manifests[digest]
-            waiting += (manifest?.parts ?? []) + (manifest?.subject.map { [$0] } ?? [])
+            waiting += model.images.manifests[digest]?.parts ?? []
+            waiting += try reader.referrers(to: digest, domain: .standard).map(\.digest)
             for image in try reader.derivedImages(naming: digest, limit: 100, domain: .standard) {
                 try keep(tree: image.tree)
             }

@@ -76,8 +76,8 @@ struct ImageModel {
     var derived: [Digest: Derived] = [:]
     /// Ends of manifests with all their tags that anybody asked for, by the author that they give.
     private(set) var unlinks: [String: (key: LinkKey, change: ChangeID)] = [:]
-    /// Which manifests somebody named in an index that has a tag: they are not kept by themselves any more.
-    private(set) var children: Set<Digest> = []
+    /// Manifests that something else in their name held at some time, perhaps: they need not stay by themselves.
+    private(set) var held: Set<LinkKey> = []
     /// How many times uploads were lost with the catalog.
     var rebuilds = 0
 
@@ -90,11 +90,16 @@ struct ImageModel {
         chunks[digest] = pieces.map { Digest.of($0) }
     }
 
-    mutating func add(manifest bytes: [UInt8], _ manifest: Manifest, isTagged: Bool) {
+    mutating func add(
+        manifest bytes: [UInt8], _ manifest: Manifest, to name: String, isTagged: Bool
+    ) {
         let digest = Digest.of(bytes)
         contents[digest] = bytes
         manifests[digest] = manifest
-        if manifest.isIndex, isTagged { children.formUnion(manifest.parts) }
+        let parts = manifest.isIndex ? manifest.parts : []
+        for digest in parts + (isTagged || manifest.subject != nil ? [digest] : []) {
+            held.insert(LinkKey(name: name, digest: digest, kind: .manifest))
+        }
     }
 
     mutating func add(derived image: Derived, _ bytes: [Digest: [UInt8]]) {

@@ -117,6 +117,8 @@ struct ImagePushActivity {
     ) throws -> Bool {
         switch try simulation.put(image, repository) {
         case .missing(let missing):
+            // Somebody ended what the index is of.
+            if image.isIndex { return true }
             rounds += 1
             guard rounds < 12 else {
                 throw simulation.fail("the store goes on lacking what was sent")
@@ -185,7 +187,7 @@ extension StoreSimulation {
         model.add(
             manifest: image.manifest,
             .init(parts: image.parts, isIndex: image.isIndex, subject: image.subject),
-            isTagged: image.tag != nil)
+            to: image.name, isTagged: image.tag != nil)
         let marker = image.tag.map { begin($0, image.digest, nil) }
         let change = model.images.begin(
             image.tag == nil ? .putAsRoot : .put,

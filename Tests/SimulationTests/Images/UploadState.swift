@@ -58,9 +58,11 @@ struct UploadState {
         if simulation.draw(40) == 0 { return try cancel(identifier, simulation, repository) }
         guard try resume(identifier, simulation, repository) else { return .more }
         simulation.note("upload of \(digest.short) goes on at \(sent)")
-        writer = try repository.append(
+        let writer = try repository.append(
             name, identifier, at: simulation.draw(3) == 0 ? nil : UInt64(sent), domain: .standard)
-        return .more
+        self.writer = writer
+        if simulation.draw(3) == 0 { return .more }
+        return try write(writer, simulation, process)
     }
 
     private mutating func begin(
@@ -96,15 +98,17 @@ struct UploadState {
 
     /// Throws where an upload that was acknowledged is gone and nothing explains it.
     private func mayBeGone(_ what: String, _ simulation: StoreSimulation) throws {
-        guard !isExpendable(simulation), !isInDoubt else { return }
+        if try isInDoubt || isExpendable(simulation) { return }
         throw simulation.fail("an upload of \(digest.short) is lost: \(what)")
     }
 
-    /// Whether nothing has to be left of it: the catalog was lost, or nobody went on with it for long.
-    private func isExpendable(_ simulation: StoreSimulation) -> Bool {
-        rebuilds != simulation.model.images.rebuilds
-            || max(longestRest, simulation.clock.now().seconds - used)
-                >= UploadState.keptSeconds
+    /// Whether nothing has to be left of it: the catalog was lost, or nobody went on with it for long, or
+    /// something was removed for good, perhaps a chunk that it has.
+    private func isExpendable(_ simulation: StoreSimulation) throws -> Bool {
+        if rebuilds != simulation.model.images.rebuilds { return true }
+        let rest = max(longestRest, simulation.clock.now().seconds - used)
+        if rest >= UploadState.keptSeconds { return true }
+        return try simulation.hasPurges && !simulation.purgedDigests().isEmpty
     }
 
     private mutating func write(
@@ -122,7 +126,7 @@ struct UploadState {
             // What is sent and was not answered yet may be durable or not.
             try bytes[sent..<sent + count].withUnsafeBytes { try writer.write($0) }
             sent += count
-            if simulation.draw(2) == 0 { return .more }
+            if simulation.draw(3) == 0 { return .more }
         }
         simulation.note("upload of \(digest.short) has sent \(sent)")
         let size = try process.answeringUpload { try writer.checkpoint() }
@@ -195,10 +199,10 @@ struct UploadState {
     mutating func recover(from error: CASError, _ simulation: StoreSimulation) throws -> Bool {
         writer = nil
         sent = durable
-        switch error.code {
-        case .notFound: try mayBeGone(error.description, simulation)
-        case .unavailable where isExpendable(simulation): break
-        default: return false
+        if error.code == .notFound {
+            try mayBeGone(error.description, simulation)
+        } else {
+            guard error.code == .unavailable, try isExpendable(simulation) else { return false }
         }
         identifier = nil
         return true

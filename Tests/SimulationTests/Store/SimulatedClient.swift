@@ -13,6 +13,10 @@ final class SimulatedClient {
         case image(ImagePushActivity)
         case pull(PullActivity)
     }
+    /// What a script says.
+    enum Call {
+        case push, image, pull, derive, untag, unlink
+    }
     let number: Int
     /// Which process it uses.
     let home: Int
@@ -57,21 +61,36 @@ final class SimulatedClient {
     /// The first call of something about images.
     private func beginImage(_ repository: Repository, _ process: SimulatedProcess) throws {
         switch simulation.draw(16) {
-        case 0..<6: activity = .image(try ImagePushActivity(simulation, client: number))
-        case 6..<10: activity = PullActivity(simulation).map { .pull($0) }
-        case 10..<13: try simulation.derive(repository, process)
-        case 13: try simulation.untag(repository, process)
-        default: try simulation.unlink(repository, process)
+        case 0..<5: try begin(.image, repository, process)
+        case 5..<10: try begin(.pull, repository, process)
+        case 10..<13: try begin(.derive, repository, process)
+        case 13: try begin(.untag, repository, process)
+        default: try begin(.unlink, repository, process)
+        }
+    }
+
+    private func begin(
+        _ call: Call, _ repository: Repository, _ process: SimulatedProcess
+    ) throws {
+        switch call {
+        case .push: activity = .push(try PushActivity(simulation, client: number))
+        case .image: activity = .image(try ImagePushActivity(simulation, client: number))
+        case .pull: activity = PullActivity(simulation).map { .pull($0) }
+        case .derive: try simulation.derive(repository, process)
+        case .untag: try simulation.untag(repository, process)
+        case .unlink: try simulation.unlink(repository, process)
         }
     }
 
     private func begin(_ repository: Repository, _ process: SimulatedProcess) throws {
+        if !simulation.script.isEmpty {
+            return try begin(simulation.script.removeFirst(), repository, process)
+        }
         if simulation.hasImages, simulation.draw(2) == 0 {
             return try beginImage(repository, process)
         }
         switch simulation.draw(12) {
-        case 0..<5:
-            activity = .push(try PushActivity(simulation, client: number))
+        case 0..<5: try begin(.push, repository, process)
         case 5..<8:
             guard let want = drawWant(repository) else { return }
             activity = .fetch(FetchActivity(want: want))

@@ -10,26 +10,53 @@ import Testing
     /// A course and what it does without a fault.
     struct Course: Sendable {
         let seed: UInt64
+        let hasImages: Bool
         let calm: StoreSimulation.Summary
     }
-    /// The first one for each place that packs may have.
-    private static let courses = Result { try StoreSimulation.Place.allCases.map { try find($0) } }
+    /// The first one for each place that packs may have, and one with images.
+    private static let courses: Result<[Course], any Error> = Result {
+        var courses: [Course] = []
+        for place in StoreSimulation.Place.allCases {
+            let course = try find(hasImages: false) { simulation, calm in
+                simulation.place == place && calm.pushes > 3
+            }
+            courses.append(course)
+        }
+        let images = try find(hasImages: true) { _, calm in
+            calm.uploads > 1 && calm.manifests > 0 && calm.derived > 0 && calm.pulls > 0
+        }
+        return courses + [images]
+    }
 
-    private static func settings(_ fault: PlannedFault?) -> StoreSimulation.Settings {
+    private static func settings(
+        hasImages: Bool, _ fault: PlannedFault?
+    ) -> StoreSimulation.Settings {
         var settings = StoreSimulation.Settings()
         settings.steps = 120
         settings.fault = fault
+        settings.hasImages = hasImages
+        guard hasImages else { return settings }
+        settings.clients = 3
+        settings.script = [
+            .push, .image, .image, .derive, .pull, .derive, .pull, .unlink, .pull, .untag,
+        ]
         return settings
     }
 
-    private static func find(_ place: StoreSimulation.Place) throws -> Course {
+    private static func find(
+        hasImages: Bool, _ isWanted: (StoreSimulation, StoreSimulation.Summary) -> Bool
+    ) throws -> Course {
         for seed in 1...1_000 as ClosedRange<UInt64> {
-            let simulation = try StoreSimulation(seed: seed, settings(.error(.max)))
-            guard simulation.place == place else { continue }
+            let simulation = try StoreSimulation(
+                seed: seed, settings(hasImages: hasImages, .error(.max)))
+            // Known before: what does not count need not run.
+            guard hasImages || isWanted(simulation, .promising) else { continue }
             let calm = try simulation.run()
-            if calm.pushes > 3, calm.deleted > 0 { return Course(seed: seed, calm: calm) }
+            guard isWanted(simulation, calm), calm.deleted > 0 else { continue }
+            print("single faults, \(hasImages ? "images, " : "")seed \(seed): \(calm)")
+            return Course(seed: seed, hasImages: hasImages, calm: calm)
         }
-        throw SimulationFailure("there is no course of events for \(place)")
+        throw SimulationFailure("there is no such course of events")
     }
 
     private static func runAll(
@@ -40,7 +67,7 @@ import Testing
             var number = 1
             while number <= count(course.calm) {
                 let summary = try StoreSimulationTests.run(
-                    course.seed, settings(fault(number)))
+                    course.seed, settings(hasImages: course.hasImages, fault(number)))
                 guard summary != nil else {
                     Issue.record("seed \(course.seed) with \(fault(number))")
                     return
@@ -70,5 +97,14 @@ import Testing
         try SingleFaultTests.runAll(
             by: TestForm.isFull ? 1 : 7, to: \.commits
         ) { .commit($0, fault) }
+    }
+}
+
+extension StoreSimulation.Summary {
+    /// One in which everything may still come.
+    fileprivate static var promising: Self {
+        var summary = Self()
+        summary.pushes = .max
+        return summary
     }
 }

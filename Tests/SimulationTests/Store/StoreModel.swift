@@ -65,8 +65,10 @@ struct StoreModel {
         universe.add(bytes, pieces)
     }
 
-    mutating func add(manifest bytes: [UInt8], _ manifest: ImageModel.Manifest, isTagged: Bool) {
-        images.add(manifest: bytes, manifest, isTagged: isTagged)
+    mutating func add(
+        manifest bytes: [UInt8], _ manifest: ImageModel.Manifest, to name: String, isTagged: Bool
+    ) {
+        images.add(manifest: bytes, manifest, to: name, isTagged: isTagged)
         universe.add(bytes, [bytes])
     }
 

@@ -32,8 +32,8 @@ extension StoreSimulation {
         // Whoever collects stops for it.
         process.collector = nil
         // More would leave nothing to look at.
-        guard try purgedDigests().count < 40, !model.universe.digests.isEmpty else { return }
         let known = draw(2) == 0 ? model.snapshots : model.universe.digests
+        guard try purgedDigests().count < 40, !known.isEmpty else { return }
         let digest = known[draw(known.count)]
         guard digest != .empty else { return }
         let request = MaintenanceRequest(

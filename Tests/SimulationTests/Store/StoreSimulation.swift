@@ -15,8 +15,8 @@ struct SimulationFailure: Error, CustomStringConvertible {
 
 /// A store with everybody who uses it, on a machine that fails: one seed is one course of events.
 ///
-/// Clients, the clock, faults, deaths and power cuts are drawn step by step. With two processes, one also
-/// works in the middle of the other's operations. `@unchecked Sendable`: all of it runs on one thread.
+/// Clients, the clock, faults, deaths and power cuts are drawn step by step. With two processes, one also works
+/// in the middle of the other's operations. `@unchecked Sendable`: all of it runs on one thread.
 final class StoreSimulation: @unchecked Sendable {
     /// Where sealed packs lie.
     enum Place: CaseIterable {
@@ -29,6 +29,8 @@ final class StoreSimulation: @unchecked Sendable {
         var neglect: Neglect?
         /// Whether there are images; nil for those seeds that are even.
         var hasImages: Bool?
+        /// What clients do first, whoever has time.
+        var script: [SimulatedClient.Call] = []
         /// The one thing that fails; nil for what is drawn.
         var fault: PlannedFault?
         /// Whether everything is printed as it happens.
@@ -70,6 +72,7 @@ final class StoreSimulation: @unchecked Sendable {
     let hasPurges: Bool
     /// Whether half of what clients do is about images.
     let hasImages: Bool
+    var script: [SimulatedClient.Call]
     /// Whether a collection was broken off that may have ended links.
     var isCollectedInDoubt = false
     let configuration: RepositoryConfiguration
@@ -107,6 +110,7 @@ final class StoreSimulation: @unchecked Sendable {
         let drawn = [Faultiness.none, .rare, .rare, .common][Int.random(in: 0..<4, using: &random)]
         faultiness = settings.fault == nil ? drawn : .none
         hasPurges = Int.random(in: 0..<4, using: &random) == 0
+        script = settings.script
         hasImages = settings.hasImages ?? (seed % 2 == 0)
         catalog = StoreSimulation.makeCatalog(settings)
         trace = SimulationTrace(isPrinted: settings.isTraced)
