@@ -39,13 +39,16 @@ package struct OCILink: WireMessage {
     package var optional: [Digest]
     /// Whether a manifest was pushed by its SHA-512 last: what answers for its tags call it by then.
     package var isBySHA512: Bool
+    /// The bytes of a manifest with all that it names, where no tag and no index of its name holds it, so that it
+    /// counts by itself; else zero.
+    package var loneBytes: UInt64
 
     /// A link from its parts.
     package init(
         name: String, digest: Digest, kind: Kind, size: UInt64, mediaType: String = "",
         artifactType: String = "", subject: Digest? = nil, isRoot: Bool = false,
         created: Timestamp, parts: [Digest] = [], optional: [Digest] = [],
-        isBySHA512: Bool = false
+        isBySHA512: Bool = false, loneBytes: UInt64 = 0
     ) {
         self.name = name
         self.digest = digest
@@ -59,6 +62,7 @@ package struct OCILink: WireMessage {
         self.parts = parts
         self.optional = optional
         self.isBySHA512 = isBySHA512
+        self.loneBytes = loneBytes
     }
 
     /// What is kept with it: all that it names.
@@ -80,6 +84,7 @@ package struct OCILink: WireMessage {
         for part in parts { output.append(element: 10, bytes: part.bytes) }
         for part in optional { output.append(element: 11, bytes: part.bytes) }
         output.append(field: 12, flag: isBySHA512)
+        output.append(field: 13, varint: loneBytes)
         return output
     }
 
@@ -88,7 +93,7 @@ package struct OCILink: WireMessage {
         var kind: Kind?
         self.init(
             name: "", digest: .zero, kind: .blob, size: 0, created: Timestamp(seconds: 0))
-        try readFields(bytes, upTo: 12) { number, type, reader in
+        try readFields(bytes, upTo: 13) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): name = try reader.repositoryName()
             case (2, .lengthDelimited): digest = try reader.digest()
@@ -108,6 +113,7 @@ package struct OCILink: WireMessage {
                 }
                 optional.append(try reader.digest())
             case (12, .varint): isBySHA512 = try reader.varint() != 0
+            case (13, .varint): loneBytes = try reader.varint()
             default: return false
             }
             return true

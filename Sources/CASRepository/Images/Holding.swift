@@ -10,25 +10,33 @@ import CASWire
 extension Repository {
     /// The link of a manifest that is put.
     func link(
-        of put: ManifestPut, _ now: Timestamp, _ transaction: any CatalogTransaction,
-        _ domain: Domain
+        of put: ManifestPut, _ bytes: UInt64, _ now: Timestamp,
+        _ transaction: any CatalogTransaction, _ domain: Domain
     ) throws -> OCILink {
-        let manifest = put.manifest
         var link = put.link(now)
         let present = try transaction.link(link.name, link.digest, .manifest, domain: domain)?.link
-        link.isRoot = manifest.isByDigest || present?.isRoot ?? false
-        if link.isRoot { link.isRoot = try !isHeld(link, put.tags, transaction, domain) }
+        let isAlone = put.manifest.isByDigest || present?.isRoot ?? false
+        link.isRoot = false
+        guard isAlone, put.tags.isEmpty, try !isTagged(link, transaction, domain) else {
+            return link
+        }
+        link.loneBytes = bytes
+        link.isRoot = try !hasSubject(link, transaction, domain)
         return link
     }
 
-    private func isHeld(
-        _ link: OCILink, _ tags: [RefName], _ transaction: any CatalogTransaction,
-        _ domain: Domain
+    private func isTagged(
+        _ link: OCILink, _ transaction: any CatalogTransaction, _ domain: Domain
     ) throws -> Bool {
-        guard tags.isEmpty else { return true }
-        let refs = try transaction.refs(
-            named: link.name, holding: link.digest, limit: limits.listingEntries, domain: domain)
-        if refs.contains(where: { $0.target.kind == .manifest }) { return true }
+        try transaction.refs(
+            named: link.name, holding: link.digest, limit: limits.listingEntries, domain: domain
+        ).contains { $0.target.kind == .manifest }
+    }
+
+    /// Whether what a manifest is about is here.
+    private func hasSubject(
+        _ link: OCILink, _ transaction: any CatalogTransaction, _ domain: Domain
+    ) throws -> Bool {
         guard let subject = link.subject else { return false }
         if try transaction.link(link.name, subject, .manifest, domain: domain) != nil {
             return true
@@ -42,8 +50,11 @@ extension Repository {
     ) throws {
         let (transaction, name) = (context.transaction, put.manifest.name)
         for child in put.manifest.manifests {
-            guard let link = try transaction.link(name, child, .manifest, domain: domain)?.link
+            guard var link = try transaction.link(name, child, .manifest, domain: domain)?.link,
+                link.isRoot || link.loneBytes > 0
             else { continue }
+            // It counts with the index from now on.
+            link.loneBytes = 0
             try hold(link, context, now, domain)
         }
         let keys =
@@ -64,6 +75,57 @@ extension Repository {
                 after = page.count < limits.listingEntries ? nil : page.last?.digest
             } while after != nil
         }
+    }
+
+    /// Throws `resourceExhausted` where the quota of a name has no room for one more manifest that no tag and no index
+    /// holds.
+    ///
+    /// These are counted for themselves: who pushes an image in parts has both for a moment, the tag's old image and
+    /// the parts of the new one.
+    func requireRoom(
+        forLone link: OCILink, holding held: [Digest], _ rules: RuleSet,
+        _ reader: any CatalogReader, _ domain: Domain
+    ) throws {
+        guard link.loneBytes > 0, let rule = rules.rule(for: link.name),
+            let limit = rule.refusedBeyond
+        else { return }
+        let left = Set(held + [link.digest])
+        var sum = QuotaSum()
+        try forEachLoneManifest(rule.pattern, reader, domain) { other in
+            if !left.contains(other.digest) { sum.add(other.digest, other.loneBytes) }
+        }
+        guard sum.total(with: link.digest, link.loneBytes) > limit else { return }
+        throw CASError(
+            .resourceExhausted,
+            "the quota of '\(rule.rule.pattern)' is \(ByteCount.text(limit)): manifests without a tag "
+                + "or index use \(ByteCount.text(sum.bytes)), and this one has "
+                + "\(ByteCount.text(link.loneBytes))",
+            hint: "delete some by their digest, or give them a tag", digest: link.digest)
+    }
+
+    private func forEachLoneManifest(
+        _ pattern: GlobPattern, _ reader: any CatalogReader, _ domain: Domain,
+        _ body: (OCILink) -> Void
+    ) throws {
+        let prefix = pattern.literalPrefix
+        var names: [String] = prefix.isEmpty ? [] : [prefix]
+        var lastName: String? = prefix.isEmpty ? nil : prefix
+        repeat {
+            for name in names where pattern.matches(name) {
+                var after: Digest?
+                repeat {
+                    let page = try reader.links(
+                        name, .manifest, after: after, limit: limits.listingEntries,
+                        domain: domain)
+                    for link in page where link.loneBytes > 0 { body(link) }
+                    after = page.count < limits.listingEntries ? nil : page.last?.digest
+                } while after != nil
+            }
+            names = try reader.imageNames(
+                after: lastName, limit: limits.listingEntries, domain: domain
+            ).filter { $0.hasPrefix(prefix) }
+            lastName = names.last
+        } while !names.isEmpty
     }
 
     /// Notes that something else than itself holds a manifest, recorded.

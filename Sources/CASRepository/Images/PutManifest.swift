@@ -73,7 +73,10 @@ extension Repository {
             moves.append((tag, present))
         }
         let now = clock.now()
-        try insert(try link(of: put, now, transaction, domain), context, now, domain)
+        let link = try link(of: put, totals.bytes, now, transaction, domain)
+        try requireRoom(
+            forLone: link, holding: manifest.manifests, rules, transaction, domain)
+        try insert(link, context, now, domain)
         try holdFromNow(put, context, now, domain)
         if let sha512 = manifest.sha512 {
             try insert(alias: sha512, put.digest, context, domain)

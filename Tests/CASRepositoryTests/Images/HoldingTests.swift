@@ -236,6 +236,41 @@ import Testing
         #expect(try !store.repository.hasLink(Self.name, digest("signature")))
     }
 
+    @Test func `a quota counts what was pushed by digest alone`() throws {
+        let store = try TestStore()
+        var rule = RetentionRule(pattern: "team/*")
+        rule.quota = 6_000
+        _ = try store.repository.set(rule: rule, domain: .standard)
+        var random = SeededGenerator(seed: 3)
+        func put(_ text: String, _ count: Int, _ adjust: (inout NewManifest) -> Void = { _ in })
+            throws
+        {
+            let blobs =
+                count == 0
+                ? [] : [try store.repository.uploadBlob(random.bytes(count), to: Self.name)]
+            _ = try store.repository.put(Self.name, text, blobs: blobs) {
+                $0.isByDigest = true
+                adjust(&$0)
+            }
+        }
+        try put("one", 2_500)
+        try put("about one", 2_500) { $0.subject = digest("one") }
+        #expect(try code { try put("two", 2_500) } == .resourceExhausted)
+        #expect(try !store.repository.hasLink(Self.name, digest("two")))
+        // A tag counts it from now on, with its own sum.
+        try put("one", 0) { ($0.tags, $0.isByDigest) = (["v1"], false) }
+        _ = try store.rebuild()
+        try put("two", 2_500)
+        #expect(try code { try put("three", 2_500) } == .resourceExhausted)
+        try put("index", 0) { $0.manifests = [digest("two")] }
+        #expect(try code { try put("three", 2_500) } == .resourceExhausted, "the index is alone")
+        #expect(
+            try store.repository.unlink(
+                Self.name, digest("index"), kind: .manifest, Self.provenance, domain: .standard)
+                != nil)
+        try put("three", 2_500)
+    }
+
     @Test func `why says by which tag a signature is kept`() throws {
         let store = try TestStore()
         try put(store, "image", tags: ["v1"])
