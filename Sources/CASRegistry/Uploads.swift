@@ -5,6 +5,7 @@ import CASRepository
 import CASWire
 import HTTPTypes
 import Hummingbird
+import Logging
 
 /// Uploads: begun, streamed or in parts, and closed with the digest.
 extension RegistryDoor {
@@ -55,10 +56,20 @@ extension RegistryDoor {
             return try await close(name, upload, whole, writer)
         } catch {
             // Nobody knows its name, so that nobody could go on with it.
+            await forget(name, upload, context)
+            throw error
+        }
+    }
+
+    /// Cancels an upload after an error, which is the one that is told.
+    private func forget(_ name: String, _ upload: Identifier, _ context: Context) async {
+        do {
             _ = try await shared.blocking { [repository, domain] in
                 try repository.cancelUpload(name, upload, domain: domain)
             }
-            throw error
+        } catch {
+            context.logger.warning(
+                "an upload stays until it expires", metadata: ["cause": "\(error)"])
         }
     }
 

@@ -28,17 +28,32 @@ struct TokenAccess: AccessControl {
     }
 
     func caller(_ origin: RequestOrigin) async throws -> Caller {
-        if let token = origin.token { return try await caller(token) }
+        if let token = origin.token { return widened(try await caller(token)) }
         try checkLoopback(origin)
         if isLoopback { return Caller(scopes: [.all]) }
-        switch anonymous {
-        case .nothing:
+        guard let everybody else {
             throw CASError(
                 .unauthenticated, "this server needs a token",
                 hint: "set CAS_TOKEN, or run cas login")
-        case .read: return Caller(scopes: [TokenScope(verbs: [.read])])
-        case .write: return Caller(scopes: [TokenScope(verbs: [.read, .write, .delete])])
         }
+        return Caller(scopes: [everybody])
+    }
+
+    /// What everybody may do without a token, by the server's settings.
+    private var everybody: TokenScope? {
+        switch anonymous {
+        case .nothing: nil
+        case .read: TokenScope(verbs: [.read])
+        case .write: TokenScope(verbs: [.read, .write, .delete])
+        }
+    }
+
+    /// Nobody may do less for having shown a token: clients of registries send theirs with whatever they pull.
+    private func widened(_ caller: Caller) -> Caller {
+        guard !isLoopback, let everybody else { return caller }
+        var caller = caller
+        caller.scopes.append(everybody)
+        return caller
     }
 
     private func caller(_ token: String) async throws -> Caller {
@@ -75,7 +90,7 @@ struct TokenAccess: AccessControl {
                 .unauthenticated, "the token behind this one expired or was revoked",
                 hint: "ask for a new one: cas token create")
         }
-        return TokenAccess.caller(record)
+        return widened(TokenAccess.caller(record))
     }
 
     private static func caller(_ record: TokenRecord) -> Caller {

@@ -255,7 +255,8 @@ import Testing
     @Test func `everybody reads where the server says so`() async throws {
         try await onThread {
             let (world, secrets, _) = try Self.world(
-                ["writer": ["read+write:team"]], anonymous: .read)
+                ["writer": ["read+write:team"], "stranger": ["read+write:other"]],
+                anonymous: .read)
             let client = try world.client()
             try world.client(Self.basic(secrets["writer"] ?? "")).pushImage("team/a", "v1")
             let nobody = try Self.bearer(client, nil, "repository:team/a:pull,push")
@@ -271,6 +272,15 @@ import Testing
                 #expect(try client.request("GET", "/v2/", headers).status == 200)
             }
             #expect(try client.request("GET", "/v2/", Self.basic("cas_no")).status == 401)
+            // Nobody may do less for having logged in, nor more.
+            let stranger = Self.basic(secrets["stranger"] ?? "")
+            let short = try Self.bearer(
+                client, secrets["stranger"], "repository:team/a:pull,push")
+            for headers in [stranger, short] {
+                #expect(try client.request("GET", "/v2/team/a/manifests/v1", headers).status == 200)
+                let push = try client.request("POST", "/v2/team/a/blobs/uploads/", headers)
+                #expect((push.status, push.code) == (403, "DENIED"))
+            }
             for headers in [[:], nobody] {
                 #expect(try client.request("GET", "/v2/team/a/manifests/v1", headers).status == 200)
                 let push = try client.request("POST", "/v2/team/a/blobs/uploads/", headers)
