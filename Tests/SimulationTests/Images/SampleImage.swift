@@ -25,7 +25,10 @@ struct SampleImage {
 /// Cuts a blob as the store does.
 private final class PieceCollector: ChunkSink {
     var pieces: [[UInt8]] = []
-    func take(chunk: UnsafeRawBufferPointer, isPiece: Bool) { pieces.append(Array(chunk)) }
+    func take(chunk: Range<Int>, of buffer: ReusableBuffer, isPiece: Bool) {
+        pieces.append(Array(buffer.bytes[chunk]))
+    }
+    func release() {}
 }
 
 extension StoreSimulation {
@@ -130,7 +133,7 @@ extension StoreSimulation {
     private func add(blob bytes: [UInt8]) throws -> Digest {
         let digest = Digest.of(bytes)
         guard model.images.contents[digest] == nil else { return digest }
-        let cutter = LayerCutter(configuration.chunker)
+        let cutter = LayerCutter(configuration.chunker, limits: configuration.limits)
         let collector = PieceCollector()
         try bytes.withUnsafeBytes { try cutter.append($0, to: collector) }
         try cutter.finish(to: collector)
