@@ -198,7 +198,7 @@ let package = Package(
             "CASClientTests",
             [
                 "CASCore", "CASCompression", "CASTree", "CASPack", "CASWire", "CASFileSystem",
-                "CASCatalog", "CASRepository", "CASWorkspace", "CASClient",
+                "CASCatalog", "CASOCI", "CASRepository", "CASWorkspace", "CASClient",
             ], data: ["export-1.txt"]),
         tests(
             "CASServerTests",

@@ -11,6 +11,10 @@ package struct ExportSummary: Sendable {
     package var refs: [RefEntry] = []
     /// Files in it, each content once.
     package var files = WarmCounts()
+    /// Manifests and blobs of images in it, each content once, that are no files as well.
+    package var blobs = WarmCounts()
+    /// Names of images below those of refs that were not there or may not be read.
+    package var unreadable: [String] = []
     /// Bytes of the file.
     package var bytes: UInt64 = 0
 }
@@ -33,23 +37,25 @@ package enum Export {
                 "an export holds at most \(ExportFormat.maximumRefs) refs, not \(names.count)")
         }
         var summary = ExportSummary()
+        let takesImages = try source.describe().takesImages
+        var images: [RefImages] = []
         for name in names where !summary.refs.contains(where: { $0.name == name }) {
-            guard let entry = try source.ref(name) else {
-                throw CASError(
-                    .notFound, "there is no ref '\(name)'", hint: "cas ls lists what there is")
-            }
-            guard entry.target.kind == .snapshot else {
-                throw CASError(.failedPrecondition, "'\(name)' names an image, not a snapshot")
-            }
+            let (entry, belonging) = try source.refWithImages(name, takesImages: takesImages)
             summary.refs.append(entry)
+            summary.unreadable += belonging.unreadable
+            if !belonging.isEmpty { images.append(belonging) }
         }
         return try withoutActuallyEscaping(sink) { sink in
             let writer = ExportWriter(sink)
             try writer.begin(
                 ExportManifest(
-                    refs: summary.refs, software: software, created: SystemClock().now()))
-            for entry in summary.refs {
+                    refs: summary.refs, software: software, created: SystemClock().now(),
+                    images: images))
+            for entry in summary.refs where entry.target.kind == .snapshot {
                 try write(entry, source, writer, counters, limits, &summary)
+            }
+            for image in images.flatMap(\.images) {
+                try write(image, source, writer, counters, limits, &summary)
             }
             summary.bytes = try writer.finish()
             return summary
@@ -95,6 +101,35 @@ package enum Export {
         }
         for file in files where !writer.contains(file.digest) {
             throw CASError(.dataLoss, "the store did not send a file", digest: file.digest)
+        }
+    }
+
+    /// Writes what a name has of images: stored blobs some thousand at a time, those that are made one by one.
+    private static func write(
+        _ image: ImageContents, _ source: any StoreConnection, _ writer: ExportWriter,
+        _ counters: ProgressCounters, _ limits: Limits, _ summary: inout ExportSummary
+    ) throws {
+        var seen: Set<Digest> = [.empty]
+        let parts =
+            image.manifests.map { (digest: $0.digest, size: $0.size, isDerived: false) }
+            + image.blobs.map { (digest: $0.digest, size: $0.size, isDerived: $0.isDerived) }
+        let new = parts.filter {
+            !writer.contains($0.digest) && seen.insert($0.digest).inserted
+        }
+        for part in new { summary.blobs.add(part.size) }
+        counters.expect(files: UInt64(new.count), bytes: new.reduce(0) { $0 + $1.size })
+        let stored = new.filter { !$0.isDerived }.map(\.digest)
+        var requests = stride(from: 0, to: stored.count, by: batch).map {
+            Array(stored[$0..<min($0 + batch, stored.count)])
+        }
+        requests += new.filter(\.isDerived).map { [$0.digest] }
+        let sink = ExportSink(writer, counters)
+        for request in requests {
+            try read(request, sink, source, counters, limits, plan: nil)
+        }
+        for part in new where !writer.contains(part.digest) {
+            throw CASError(
+                .dataLoss, "the store did not send a part of an image", digest: part.digest)
         }
     }
 

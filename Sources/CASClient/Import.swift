@@ -18,6 +18,8 @@ package struct ImportedRef: Sendable {
     package var previous: Digest?
     /// Whether it moved; false if it named this already.
     package var isMoved: Bool
+    /// What became of the image that its snapshot was where the file was written; nil for none.
+    package var image: CarriedImage?
 }
 
 /// What an import did.
@@ -60,7 +62,7 @@ package enum Import {
 
 /// One import on its way; one thread.
 private final class ImportRun {
-    private typealias Pending = (entry: RefEntry, previous: RefEntry?)
+    private typealias Pending = (entry: RefEntry, previous: RefEntry?, images: RefImages?)
     private static let rounds = 4
     private static let pieceBytes = 1 << 20
     /// Bytes of the requests that one commit carries.
@@ -75,6 +77,9 @@ private final class ImportRun {
     private var summary = ImportSummary()
     private var pending: [Pending] = []
     private var movesSeveralRefs = false
+    private var takesImages = false
+    /// Images of snapshots that the file tells of.
+    private var derived: [RefName: Digest] = [:]
     /// What the store said that it lacks.
     private var forced: Set<Digest> = []
 
@@ -89,7 +94,9 @@ private final class ImportRun {
     }
 
     func run(force: Bool, _ onRef: (ImportedRef) -> Void) throws -> ImportSummary {
-        movesSeveralRefs = try target.describe().movesSeveralRefs
+        let description = try target.describe()
+        movesSeveralRefs = description.movesSeveralRefs
+        takesImages = description.takesImages
         for round in 0..<ImportRun.rounds {
             let records = try ImportRecords(target, push, round, forced, counters, limits)
             try read(records) { manifest in
@@ -97,7 +104,10 @@ private final class ImportRun {
             }
             try records.finish(&summary)
             try commit(records, onRef)
-            if pending.isEmpty { return summary }
+            if pending.isEmpty {
+                deriveImages()
+                return summary
+            }
             guard try source.rewind() else { break }
         }
         let rest = pending.map { "'\($0.entry.name)'" }.joined(separator: ", ")
@@ -151,6 +161,7 @@ private final class ImportRun {
                 let done = ImportedRef(
                     entry: item.entry, previous: item.previous?.target.digest,
                     isMoved: response.outcome == .done)
+                derived[item.entry.name] = item.images?.derived
                 summary.refs.append(done)
                 onRef(done)
             }
@@ -160,11 +171,11 @@ private final class ImportRun {
 
     /// The request for the refs that come next, as many as one commit takes.
     private func next(_ push: Identifier) -> PushRequest {
-        var request = request(pending[0].entry, pending[0].previous, push)
+        var request = request(pending[0], push)
         guard movesSeveralRefs else { return request }
         var bytes = 0
-        for (entry, previous) in pending.dropFirst().prefix(limits.refsPerCommit - 1) {
-            let other = self.request(entry, previous, .random())
+        for item in pending.dropFirst().prefix(limits.refsPerCommit - 1) {
+            let other = self.request(item, .random())
             bytes += other.encode().count
             guard bytes < ImportRun.commitBytes else { break }
             request.others.append(other)
@@ -175,12 +186,18 @@ private final class ImportRun {
     /// What the store has under these names; throws where that is something else and may not be replaced.
     private func check(_ manifest: ExportManifest, _ force: Bool) throws -> [Pending] {
         var taken: [String] = []
+        if !takesImages, let image = manifest.refs.first(where: { $0.target.kind == .manifest }) {
+            throw ImageFailure.notTaken(image.name)
+        }
+        let images = Dictionary(
+            manifest.images.compactMap { images in images.ref.map { ($0, images) } },
+            uniquingKeysWith: { first, _ in first })
         let found = try manifest.refs.map { entry -> Pending in
             let previous = try target.ref(entry.name)
             if let previous, previous.target != entry.target {
                 taken.append("\(entry.name) (\(previous.target.digest))")
             }
-            return (entry, previous)
+            return (entry, previous, images[entry.name])
         }
         guard force || taken.isEmpty else {
             let names = taken.prefix(20).joined(separator: ", ")
@@ -193,16 +210,28 @@ private final class ImportRun {
         return found
     }
 
-    private func request(
-        _ entry: RefEntry, _ previous: RefEntry?, _ push: Identifier
-    ) -> PushRequest {
+    private func request(_ item: Pending, _ push: Identifier) -> PushRequest {
+        let (entry, previous) = (item.entry, item.previous)
         var provenance = entry.provenance
         // Whom a token was for is found by the store that sees the token.
         provenance.subject = ""
-        return PushRequest(
+        var request = PushRequest(
             pushID: push, ref: entry.name, snapshot: entry.target.digest,
             precondition: previous.map { .digest($0.target.digest) } ?? .absent,
             provenance: provenance, expires: entry.lifetime == 0 ? entry.expires : nil,
             lifetime: entry.lifetime, imageOptions: entry.imageOptions)
+        request.kind = entry.target.kind
+        if takesImages { request.images = item.images?.images ?? [] }
+        return request
+    }
+
+    /// Has the store make the images that snapshots were elsewhere: they are found by their digests then.
+    private func deriveImages() {
+        guard takesImages else { return }
+        for index in summary.refs.indices {
+            let name = summary.refs[index].entry.name
+            guard let digest = derived[name] else { continue }
+            summary.refs[index].image = CarriedImage.derive(digest, of: name, target)
+        }
     }
 }

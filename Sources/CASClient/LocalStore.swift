@@ -113,6 +113,14 @@ package final class LocalStore: StoreConnection {
         try repository.historyPage(name, before: before, limit: limit, domain: domain)
     }
 
+    package func images(of ref: RefName, derives: Bool) throws -> RefImages {
+        try repository.images(of: ref, derives: derives, domain: domain)
+    }
+
+    package func images(of digest: Digest, name: String) throws -> RefImages {
+        try repository.images(of: digest, name: name, domain: domain)
+    }
+
     package func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry {
         try repository.setRef(name, update, domain: domain)
     }

@@ -152,6 +152,15 @@ extension RemoteStore {
                 + "&limit=\(limit)")
     }
 
+    package func images(of ref: RefName, derives: Bool) throws -> RefImages {
+        try message(
+            .GET, "/v1/images/\(ref.name)?tag=\(ref.tag)" + (derives ? "&derive=1" : ""))
+    }
+
+    package func images(of digest: Digest, name: String) throws -> RefImages {
+        try message(.GET, "/v1/images/\(name)?digest=\(digest.hexadecimal)")
+    }
+
     package func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry {
         try message(.PUT, "/v1/refs/\(name.name)?tag=\(name.tag)", body: update.encode())
     }

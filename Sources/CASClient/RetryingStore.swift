@@ -160,6 +160,12 @@ package final class RetryingStore: StoreConnection {
     package func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage {
         try retry { try base.history(name, before: before, limit: limit) }
     }
+    package func images(of ref: RefName, derives: Bool) throws -> RefImages {
+        try retry { try base.images(of: ref, derives: derives) }
+    }
+    package func images(of digest: Digest, name: String) throws -> RefImages {
+        try retry { try base.images(of: digest, name: name) }
+    }
     // Not repeated: a lost answer leaves open whether it happened, and the user may want to know.
     package func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry {
         try base.setRef(name, update)

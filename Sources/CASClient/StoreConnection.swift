@@ -53,6 +53,12 @@ package protocol StoreConnection: Sendable {
     func refs(prefix: String, after: String, limit: Int) throws -> RefPage
     /// Moves of a ref, newest first; `before` is the `next` of the page before.
     func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage
+    /// What belongs to a ref besides its snapshot: images; with `derives`, the image that its snapshot is is made.
+    ///
+    /// For a store that `takesImages`.
+    func images(of ref: RefName, derives: Bool) throws -> RefImages
+    /// What belongs to a manifest of a name; throws `notFound`.
+    func images(of digest: Digest, name: String) throws -> RefImages
     /// Moves a ref without transferring anything.
     func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry
     /// Removes a ref.

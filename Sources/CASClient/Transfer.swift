@@ -19,6 +19,8 @@ package struct TransferOptions: Sendable {
     package var lifetime: UInt64 = 0
     /// What the image is to be like that the snapshot is; nil for what the ref says now.
     package var imageOptions: String?
+    /// What belongs to it of images; nil for nothing.
+    package var images: NamedImage?
     /// Connections to either side at once.
     package var workers = 4
     /// Limits on trees and requests.
@@ -57,7 +59,8 @@ package enum Transfer {
         var summary = WarmSummary(plan: plan)
         if let present = try target.ref(options.ref), present.target.digest == plan.snapshot,
             present.lifetime == options.lifetime, options.expires == nil,
-            options.imageOptions ?? present.imageOptions == present.imageOptions
+            options.imageOptions ?? present.imageOptions == present.imageOptions,
+            options.images?.images.isEmpty ?? true
         {
             // A ref names only what is complete.
             summary.previous = plan.snapshot
@@ -69,6 +72,9 @@ package enum Transfer {
         do {
             let run = try TreeTransfer(source, target, push, options, counters)
             try move(run, snapshot, target, options, &summary)
+            if let digest = options.images?.images.derived {
+                summary.image = CarriedImage.derive(digest, of: options.ref, target)
+            }
             return summary
         } catch let error as CASError where !error.code.isTransient {
             // The store need not keep room for it; if it does not hear of it, it forgets by itself.
@@ -81,10 +87,12 @@ package enum Transfer {
         _ run: TreeTransfer, _ snapshot: Snapshot, _ target: any StoreConnection,
         _ options: TransferOptions, _ summary: inout WarmSummary
     ) throws {
-        let request = PushRequest(
+        let images = options.images?.contents(as: options.ref.name) ?? []
+        var request = PushRequest(
             pushID: run.push, ref: options.ref, snapshot: summary.plan.snapshot, base: nil,
             precondition: .any, provenance: options.provenance, expires: options.expires,
             lifetime: options.lifetime, imageOptions: options.imageOptions)
+        request.images = images
         let records = ReusableBuffer(capacity: 512)
         RecordCoding.append(
             kind: .snapshot, digest: summary.plan.snapshot, payload: summary.plan.snapshotMessage,
@@ -93,12 +101,14 @@ package enum Transfer {
         var fruitless = 0
         for round in 0..<rounds {
             try run.send(snapshot, isThorough: round > 0, forced: Set(missing))
+            try run.send(images, forced: Set(missing))
             let response = try target.commit(request, records: records)
             switch response.outcome {
             case .done, .unchanged:
                 summary.isMoved = response.outcome == .done
                 summary.previous = response.previous
                 run.count(into: &summary, snapshot.totals)
+                summary.blobs = run.blobs
                 return
             case .conflict:
                 throw request.precondition.failure(options.ref, present: response.previous)

@@ -56,6 +56,9 @@ final class TreeTransfer {
         uploaders = (0...count).map { RecordUploader(target, push, stream: $0) }
     }
 
+    /// Manifests and blobs of images that lacked, each once.
+    private(set) var blobs = WarmCounts()
+
     /// Adds what was done to a summary.
     func count(into summary: inout WarmSummary, _ totals: TreeTotals) {
         let gone = (files: misses.files + repeats.files, bytes: misses.bytes + repeats.bytes)
@@ -64,8 +67,11 @@ final class TreeTransfer {
         summary.hits.bytes = totals.bytes - min(totals.bytes, gone.bytes)
         summary.receivedBytes = counters.transferred
         summary.sentMessages = messageCount
-        summary.sentBytes = uploaders.reduce(0) { $0 + $1.sentBytes }
+        summary.sentBytes = sentBytes
     }
+
+    /// Bytes sent to the target.
+    var sentBytes: UInt64 { uploaders.reduce(0) { $0 + $1.sentBytes } }
 
     /// Sends what lacks; with `isThorough` nothing is taken for granted because what it stands in is there.
     func send(_ snapshot: Snapshot, isThorough: Bool, forced: Set<Digest>) throws {
@@ -105,6 +111,32 @@ final class TreeTransfer {
         }
         try sendFiles(forced)
         for uploader in uploaders { try uploader.flush() }
+    }
+
+    /// Sends what lacks of images; layers whose bytes the source makes are read whole.
+    func send(_ images: [ImageContents], forced: Set<Digest>) throws {
+        let (earlier, earlierRepeats) = (misses, repeats)
+        misses = WarmCounts()
+        for image in images {
+            files += image.manifests.map { ($0.digest, $0.size) }
+            files += image.blobs.filter { !$0.isDerived && $0.size > 0 }.map {
+                ($0.digest, $0.size)
+            }
+        }
+        try sendFiles(forced)
+        for blob in images.flatMap(\.blobs).filter(\.isDerived) {
+            let isMissing = try target.missing([blob.digest], push: push)[0]
+            guard isMissing || forced.contains(blob.digest) else { continue }
+            if sent.insert(blob.digest).inserted { misses.add(blob.size) }
+            counters.expect(files: 1, bytes: blob.size)
+            try FileTransfer(
+                source: source, target: target, push: push, uploader: uploaders[1],
+                counters: counters, limits: limits, listedAbove: nil
+            ).sendWhole([blob.digest], forced)
+        }
+        for uploader in uploaders { try uploader.flush() }
+        blobs = misses
+        (misses, repeats) = (earlier, earlierRepeats)
     }
 
     // MARK: - Messages

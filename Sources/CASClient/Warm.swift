@@ -40,6 +40,10 @@ package struct WarmSummary: Sendable {
     package var previous: Digest?
     /// Whether a ref of the target moved.
     package var isMoved = false
+    /// What became of the image that the snapshot is; nil where nobody asked for it yet.
+    package var image: CarriedImage?
+    /// Manifests and blobs of images that came along: what is about it, and what it is on top of.
+    package var blobs = WarmCounts()
 }
 
 /// Brings what refs name to where it will be wanted, without a destination.

@@ -65,6 +65,10 @@ package struct Limits: Sendable {
     package var manifestBytes = 4 << 20
     /// Tags that one manifest is put under at once at most.
     package var tagsPerManifest = 64
+    /// Manifests that one request names at most: an index, those below it, and what is about them.
+    package var imageManifests = 10_000
+    /// Names that what one ref stands for lies in at most: its own, and those of images below it.
+    package var imagesPerRef = 16
     /// Uploads to repositories of images at once at most, resting ones too.
     package var concurrentUploads = 10_000
     /// Uploads to one of these repositories at once at most.

@@ -49,6 +49,11 @@ struct Rights: Sendable {
         try require(.read, try RefName(name: base.name))
     }
 
+    /// Throws unless names may be written that a commit brings images for.
+    func requireWriting(_ images: [ImageContents]) throws {
+        for image in images { try require(.write, try RefName(name: image.name)) }
+    }
+
     func requireSomewhere(_ verb: TokenVerb) throws {
         guard scopes.contains(where: { $0.allowsSomewhere(verb) }) else {
             throw CASError(
@@ -61,7 +66,7 @@ struct Rights: Sendable {
     ///
     /// A report names what may be read and nothing else.
     func require(_ kind: MaintenanceKind, isReport: Bool) throws {
-        guard kind != .why, kind != .scrub || !isReport else {
+        guard kind != .why, kind != .shares, kind != .scrub || !isReport else {
             return try requireSomewhere(.read)
         }
         guard isAdministrator else {
@@ -87,7 +92,7 @@ struct Rights: Sendable {
         case .plan, .planTree, .planData, .blobs, .blob, .refs, .usage, .client, .maintain,
             .maintenance, .pins:
             try requireSomewhere(.read)
-        case .ref(let name), .history(let name): try require(.read, name)
+        case .ref(let name), .history(let name), .images(let name): try require(.read, name)
         case .moveRef(let name): try require(.write, name)
         case .removeRef(let name): try require(.delete, name)
         case .pin, .unpin: try requirePin(query["name"] ?? "")

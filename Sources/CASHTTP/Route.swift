@@ -19,6 +19,7 @@ enum Route: Sendable {
     case moveRef(RefName)
     case removeRef(RefName)
     case history(RefName)
+    case images(RefName)
     case usage
     case client(String)
     case tokens
@@ -66,6 +67,7 @@ enum Route: Sendable {
         case (.put, "refs", 2...): self = .moveRef(try Route.name(parts, tag))
         case (.delete, "refs", 2...): self = .removeRef(try Route.name(parts, tag))
         case (.get, "history", 2...): self = .history(try Route.name(parts, tag))
+        case (.get, "images", 2...): self = .images(try Route.name(parts, tag))
         case (.get, "usage", 1): self = .usage
         case (.get, "client", 2), (.head, "client", 2): self = .client(parts[1])
         case (.get, "tokens", 1): self = .tokens
@@ -144,6 +146,7 @@ enum Route: Sendable {
         case .refs, .ref: "refs"
         case .moveRef, .removeRef: "move"
         case .history: "history"
+        case .images: "images"
         case .usage: "usage"
         case .client: "client"
         case .tokens, .createToken, .revokeToken: "tokens"

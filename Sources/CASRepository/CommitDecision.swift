@@ -12,13 +12,38 @@ struct CommitDecision {
     private enum Step {
         /// It names this content already; its end and its image options may be others.
         case keep(PushRequest, RefEntry, tree: Digest, expires: Timestamp?)
-        case move(PushRequest, RefEntry?, Snapshot, expires: Timestamp?)
+        case move(PushRequest, RefEntry?, Content, expires: Timestamp?)
+    }
+    /// What a ref is to name.
+    private enum Content {
+        case snapshot(Snapshot)
+        case image(TreeTotals)
+
+        var totals: TreeTotals {
+            switch self {
+            case .snapshot(let snapshot): snapshot.totals
+            case .image(let totals): totals
+            }
+        }
+
+        var tree: Digest? {
+            switch self {
+            case .snapshot(let snapshot): snapshot.tree.digest
+            case .image: nil
+            }
+        }
     }
     private let repository: Repository
     private let context: CommitContext
+    /// The images of each request; empty if there are none at all.
+    private let brought: [BroughtImages]
     private let domain: Domain
 
-    init(_ repository: Repository, _ context: CommitContext, _ domain: Domain) {
+    init(
+        _ repository: Repository, _ context: CommitContext, _ brought: [BroughtImages] = [],
+        _ domain: Domain
+    ) {
+        self.brought = brought
         self.repository = repository
         self.context = context
         self.domain = domain
@@ -35,7 +60,15 @@ struct CommitDecision {
                 .resourceExhausted,
                 "a commit moves at most \(limits.refsPerCommit) refs, not \(requests.count)")
         }
-        for request in requests { try RefLifetime.check(request.lifetime) }
+        for request in requests {
+            try RefLifetime.check(request.lifetime)
+            guard request.kind == .snapshot || request.imageOptions?.isEmpty ?? true else {
+                throw CASError(
+                    .invalidArgument,
+                    "image options are about snapshots, and '\(request.ref)' is "
+                        + "to name an image")
+            }
+        }
         guard Set(requests.map(\.ref)).count == requests.count,
             Set(requests.map(\.pushID)).count == requests.count
         else { throw CASError(.invalidArgument, "a commit names a ref twice") }
@@ -68,17 +101,24 @@ struct CommitDecision {
             if requests.count > 1 { response.ref = request.ref }
             return response
         }
-        let (snapshots, missing) = try snapshots(of: requests)
+        let (contents, missing) = try contents(of: requests)
         guard missing.count == 0 else {
             var response = PushResponse.answer(request, .missing, present[0], tree: nil)
             response.missing = missing.digests
             response.missingCount = missing.count
             return response
         }
-        let steps = try zip(zip(requests, present), snapshots).map {
+        let steps = try zip(zip(requests, present), contents).map {
             try step($0.0, $0.1, $1)
         }
         try admit(steps)
+        for (request, images) in zip(requests, brought) where !images.isEmpty {
+            try repository.requireRoom(
+                for: images,
+                tagging: request.kind == .manifest ? (request.ref.name, request.snapshot) : nil,
+                try RuleSet(try transaction.rules(domain: domain)), transaction, domain)
+        }
+        for images in brought { try repository.link(images, context, domain) }
         return combined(try steps.map(carryOut))
     }
 
@@ -88,18 +128,17 @@ struct CommitDecision {
         return response
     }
 
-    /// The snapshots, and the first of what is not here of all of them.
-    private func snapshots(
+    /// What refs are to name, and the first of what is not here of all of it.
+    private func contents(
         of requests: [PushRequest]
-    ) throws -> (snapshots: [Snapshot], missing: (digests: [Digest], count: UInt64)) {
-        var snapshots: [Snapshot] = []
+    ) throws -> (contents: [Content], missing: (digests: [Digest], count: UInt64)) {
+        var contents: [Content] = []
         var digests: [Digest] = []
         var count: UInt64 = 0
-        for request in requests {
-            var completeness = Completeness(context, domain: domain, limits: repository.limits)
-            let (snapshot, missing) = try completeness.check(request.snapshot)
-            if let snapshot, missing.count == 0 {
-                snapshots.append(snapshot)
+        for (index, request) in requests.enumerated() {
+            let (content, missing) = try content(of: request, index)
+            if let content, missing.count == 0 {
+                contents.append(content)
                 continue
             }
             for case (let digest, .some(let reason)) in zip(
@@ -111,15 +150,50 @@ struct CommitDecision {
             digests += missing.digests.prefix(room)
             count += missing.count
         }
-        return (snapshots, (digests, count))
+        return (contents, (digests, count))
+    }
+
+    /// What one ref is to name; nil, or what is missing, where that is not here.
+    private func content(
+        of request: PushRequest, _ index: Int
+    ) throws -> (content: Content?, missing: (digests: [Digest], count: UInt64)) {
+        let images = brought.isEmpty ? BroughtImages() : brought[index]
+        let lacking = try repository.lacking(images, transaction, domain)
+        guard lacking.isEmpty else { return (nil, (lacking, UInt64(lacking.count))) }
+        guard request.kind == .manifest else {
+            var completeness = Completeness(context, domain: domain, limits: repository.limits)
+            let (snapshot, missing) = try completeness.check(request.snapshot)
+            return (snapshot.map { .snapshot($0) }, (missing.digests, missing.count))
+        }
+        let name = request.ref.name
+        let put = images.manifest(name, request.snapshot)
+        guard
+            try put != nil
+                || repository.hasManifest(name, request.snapshot, transaction, domain),
+            try repository.revive(request.snapshot, transaction, domain)
+        else { return (nil, ([request.snapshot], 1)) }
+        let totals = try repository.imageTotals(
+            request.snapshot,
+            bytes: try repository.blobSize(request.snapshot, transaction, domain) ?? 0,
+            parts: put.map { $0.parts + $0.optional }
+                ?? transaction.parts(of: request.snapshot, domain: domain) ?? [],
+            transaction, domain
+        ) { images.manifest(name, $0).map { $0.parts + $0.optional } }
+        return (.image(totals), ([], 0))
     }
 
     private func step(
-        _ request: PushRequest, _ present: RefEntry?, _ snapshot: Snapshot
+        _ request: PushRequest, _ present: RefEntry?, _ content: Content
     ) throws -> Step {
         let expires =
             request.lifetime == 0
             ? request.expires : RefLifetime.end(request.lifetime, from: repository.clock.now())
+        guard case .snapshot(let snapshot) = content else {
+            if let present, present.target == request.target {
+                return .keep(request, present, tree: .zero, expires: expires)
+            }
+            return .move(request, present, content, expires: expires)
+        }
         if let present, present.target.kind == .snapshot,
             let old = try storedSnapshot(present.target.digest),
             snapshot.isUnchanged(from: old),
@@ -127,7 +201,7 @@ struct CommitDecision {
         {
             return .keep(request, present, tree: old.tree.digest, expires: expires)
         }
-        return .move(request, present, snapshot, expires: expires)
+        return .move(request, present, content, expires: expires)
     }
 
     /// Throws where a rule forbids one of the steps, given those before it.
@@ -144,13 +218,13 @@ struct CommitDecision {
             case .keep(let request, let present, _, let expires):
                 guard isRenewed(present, request, expires) else { continue }
                 try Repository.requireLasting(request.ref, request.lifetime, try known())
-            case .move(let request, let present, let snapshot, _):
+            case .move(let request, let present, let content, _):
                 try Repository.requireMovable(present, try known())
                 try Repository.requireLasting(request.ref, request.lifetime, try known())
                 try repository.requireRoom(
-                    for: request.ref, request.snapshot, snapshot.totals.bytes, try known(),
+                    for: request.ref, request.snapshot, content.totals.bytes, try known(),
                     transaction, planned: planned, domain: domain)
-                planned[request.ref] = (request.snapshot, snapshot.totals.bytes)
+                planned[request.ref] = (request.snapshot, content.totals.bytes)
             }
         }
     }
@@ -172,30 +246,39 @@ struct CommitDecision {
                     context, domain: domain)
             }
             return .answer(request, .unchanged, present, tree: tree)
-        case .move(let request, let present, let snapshot, let expires):
-            return try move(request, present, snapshot, expires)
+        case .move(let request, let present, let content, let expires):
+            return try move(request, present, content, expires)
         }
     }
 
     private func move(
-        _ request: PushRequest, _ present: RefEntry?, _ snapshot: Snapshot, _ expires: Timestamp?
+        _ request: PushRequest, _ present: RefEntry?, _ content: Content, _ expires: Timestamp?
     ) throws -> PushResponse {
         let now = repository.clock.now()
         let sequence = try transaction.nextSequence()
         let move = HistoryEntry(
             sequence: sequence, name: request.ref, previous: present?.target,
-            target: RefTarget(kind: .snapshot, digest: request.snapshot),
-            provenance: request.provenance, pushID: request.pushID, recorded: now,
-            imageOptions: present?.imageOptions ?? "")
+            target: request.target, provenance: request.provenance, pushID: request.pushID,
+            recorded: now, imageOptions: present?.imageOptions ?? "")
         let entry = RefEntry(
-            name: request.ref, target: RefTarget(kind: .snapshot, digest: request.snapshot),
-            tree: snapshot.tree.digest, totals: snapshot.totals, sequence: sequence,
+            name: request.ref, target: request.target,
+            tree: content.tree, totals: content.totals, sequence: sequence,
             moved: now, provenance: request.provenance,
             expires: expires, lifetime: request.lifetime,
-            imageOptions: request.imageOptions ?? present?.imageOptions ?? "")
+            imageOptions: request.kind == .manifest
+                ? "" : request.imageOptions ?? present?.imageOptions ?? "")
         try transaction.move(move, entry, domain: domain)
         context.record(.refMoved(move, entry, domain))
-        var response = PushResponse.answer(request, .done, present, tree: snapshot.tree.digest)
+        if request.kind == .manifest,
+            var link = try transaction.link(
+                request.ref.name, request.snapshot, .manifest, domain: domain)?.link,
+            link.isRoot || link.loneBytes > 0
+        {
+            // The tag holds it, and it counts with that, from now on.
+            link.loneBytes = 0
+            try repository.hold(link, context, now, domain)
+        }
+        var response = PushResponse.answer(request, .done, present, tree: content.tree)
         response.sequence = sequence
         try transaction.insert(push: request.pushID, response, domain: domain)
         return response

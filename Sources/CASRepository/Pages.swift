@@ -20,6 +20,7 @@ extension Repository {
         description.hasQuotas = try ruleSet(domain: .standard).hasQuotas
         description.movesSeveralRefs = true
         description.givesChunkLists = true
+        description.takesImages = true
         return description
     }
 

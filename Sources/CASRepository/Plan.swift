@@ -108,7 +108,7 @@ extension Repository {
                         .notFound, "there is no ref '\(name)'", hint: "cas ls lists what there is")
                 }
                 guard entry.target.kind == .snapshot, let tree = entry.tree else {
-                    throw CASError(.failedPrecondition, "'\(name)' names an image, not a snapshot")
+                    throw Repository.isImage("'\(name)'", entry.target.digest)
                 }
                 return (entry.target.digest, tree, name)
             case .digest(let digest, _):
@@ -119,7 +119,16 @@ extension Repository {
         }
     }
 
-    /// The snapshot that a digest stands for: its own, or one of that tree.
+    /// What is said of an image to who asks for a snapshot.
+    static func isImage(_ what: String, _ digest: Digest) -> CASError {
+        CASError(
+            .failedPrecondition, "\(what) names an image, not a snapshot",
+            hint:
+                "pull it with podman, docker or skopeo from this server; cas ls and cas image inspect "
+                + "show what is in it", digest: digest)
+    }
+
+    /// The snapshot that a digest stands for: its own, one of that tree, or that of an image.
     private func snapshot(
         _ digest: Digest, _ reader: any CatalogReader, _ source: StoredDirectories,
         _ domain: Domain
@@ -132,6 +141,15 @@ extension Repository {
         }
         if let reason = try reader.purged([digest], domain: domain)[0] {
             throw Repository.wasPurged(digest, reason)
+        }
+        // The manifest of the image that a snapshot is.
+        for image in try reader.derivedImages(
+            naming: digest, limit: limits.listingEntries, domain: domain)
+        where image.manifest == digest {
+            return try snapshot(image.tree, reader, source, domain)
+        }
+        if try reader.parts(of: digest, domain: domain) != nil {
+            throw Repository.isImage("this", digest)
         }
         guard let location = try reader.location(of: digest, domain: domain),
             let state = try reader.treeState(of: digest, domain: domain)
@@ -154,6 +172,16 @@ extension Repository {
     ) throws -> PlanResponse {
         let reference = try Reference(request.want)
         let found = try resolve(reference.target, domain: domain)
+        if case .digest(let digest, let name) = reference.target, digest != found.snapshot,
+            digest != found.tree
+        {
+            // Who asks by a digest checks what comes against it, and can not check this.
+            throw CASError(
+                .failedPrecondition,
+                "this is the image that the snapshot \(found.snapshot) is",
+                hint: "name the snapshot: \(name.map { "\($0)@" } ?? "")\(found.snapshot)",
+                digest: digest)
+        }
         let plan = try plan(found.snapshot, have: request.have, domain: domain)
         // Whoever fetches it: who knows a digest may, and a job that starts again finds its code.
         var isByDigest = false

@@ -78,8 +78,14 @@ extension Repository {
                 }
             }
         }
-        let response = try commit(session: session, isEvent: true) { [self] context in
-            try CommitDecision(self, context, domain).decide(request)
+        var brought: [BroughtImages] = []
+        if request.all.contains(where: { !$0.images.isEmpty }) {
+            // Their manifests are read before the commit, and may have come along just now.
+            try commit(session: session, isEvent: false) { _ in }
+            brought = try request.all.map { try bring($0.images, domain: domain) }
+        }
+        let response = try commit(session: session, isEvent: true) { [self, brought] context in
+            try CommitDecision(self, context, brought, domain).decide(request)
         }
         if response.outcome != .missing {
             abandon(push: request.pushID)
@@ -91,7 +97,8 @@ extension Repository {
     private func quickAnswer(_ request: PushRequest, _ domain: Domain) throws -> PushResponse? {
         try catalog.read { reader in
             if let answer = try reader.push(request.pushID, domain: domain) { return answer }
-            guard request.expires == nil, request.lifetime == 0,
+            guard request.expires == nil, request.lifetime == 0, request.kind == .snapshot,
+                request.images.isEmpty,
                 try reader.completeSnapshot(request.snapshot, domain: domain),
                 let entry = try reader.ref(request.ref, domain: domain), entry.expires == nil,
                 request.precondition.holds(entry),

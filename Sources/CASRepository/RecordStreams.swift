@@ -2,6 +2,7 @@ import CASCatalog
 package import CASCore
 import CASPack
 import CASTree
+import CASWire
 
 /// What a fetch reads.
 extension Repository {
@@ -33,7 +34,8 @@ extension Repository {
 
     /// These blobs, each as a chunk, or as a chunk list and its chunks; throws `notFound`.
     ///
-    /// With `listsOnly`, chunk lists come without the chunks.
+    /// With `listsOnly`, chunk lists come without the chunks. A layer whose bytes are made comes as a list and
+    /// chunks too, of which some can not be asked for: so not without them.
     package func blobRecords(
         _ digests: [Digest], listsOnly: Bool = false, domain: Domain
     ) throws -> any RecordSource {
@@ -41,16 +43,23 @@ extension Repository {
             throw CASError(
                 .resourceExhausted, "\(digests.count) digests in one request are too many")
         }
-        let distinct = Array(Set(digests)).filter { $0 != .empty }
+        var distinct = Array(Set(digests)).filter { $0 != .empty }
+        let derived = listsOnly ? [] : try derivedContents(distinct, domain: domain)
+        let made = Set(derived.map(\.layer.digest))
+        distinct.removeAll { made.contains($0) }
         let found = try catalog.read {
             try PlanBuilder.units(distinct, reader: $0, domain: domain)
         }
         let units = FetchPlan.inPackOrder(found.units, found.chunks)
-        return PackRecordSource(
+        let stored = PackRecordSource(
             self,
             records: listsOnly
                 ? RecordSequence(messages: units.map { ($0.digest, $0.first) })
                 : RecordSequence(units: units[...], chunks: found.chunks),
             domain: domain)
+        guard !derived.isEmpty else { return stored }
+        return JoinedRecordSource([
+            try DerivedRecordSource(self, derived, domain: domain), stored,
+        ])
     }
 }

@@ -238,6 +238,9 @@ extension Repository {
                 })
             report.scatter = scatter
             report.health = try health(reader)
+            report.hasImages =
+                try !reader.links(after: nil, limit: 1, domain: domain).isEmpty
+                || !reader.derivedImages(after: nil, limit: 1, domain: domain).isEmpty
             return report
         }
     }

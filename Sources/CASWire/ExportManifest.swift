@@ -9,12 +9,17 @@ package struct ExportManifest: WireMessage {
     package var software: String
     /// When it was written.
     package var created: Timestamp
+    /// What belongs to refs besides their snapshots, each with its ref, in the order of the refs.
+    package var images: [RefImages]
 
     /// A manifest from its parts.
-    package init(refs: [RefEntry], software: String, created: Timestamp) {
+    package init(
+        refs: [RefEntry], software: String, created: Timestamp, images: [RefImages] = []
+    ) {
         self.refs = refs
         self.software = software
         self.created = created
+        self.images = images
     }
 
     package func encode() -> [UInt8] {
@@ -22,12 +27,13 @@ package struct ExportManifest: WireMessage {
         for entry in refs { output.append(element: 1, bytes: entry.encode()) }
         output.append(field: 2, text: software)
         output.append(field: 3, time: created)
+        for image in images { output.append(element: 4, bytes: image.encode()) }
         return output
     }
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init(refs: [], software: "", created: Timestamp(seconds: 0))
-        try readFields(bytes, upTo: 3) { number, type, reader in
+        try readFields(bytes, upTo: 4) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited):
                 guard refs.count < ExportFormat.maximumRefs else {
@@ -36,6 +42,11 @@ package struct ExportManifest: WireMessage {
                 refs.append(try RefEntry(decoding: try reader.bytes(), limits: limits))
             case (2, .lengthDelimited): software = try reader.string()
             case (3, .lengthDelimited): created = try reader.timestamp()
+            case (4, .lengthDelimited):
+                guard images.count < ExportFormat.maximumRefs else {
+                    throw WireFailure.tooMany("images")
+                }
+                images.append(try RefImages(decoding: try reader.bytes(), limits: limits))
             default: return false
             }
             return true
@@ -43,10 +54,12 @@ package struct ExportManifest: WireMessage {
         guard Set(refs.map(\.name)).count == refs.count else {
             throw CASError(.dataLoss, "a ref stands twice in the export")
         }
-        guard refs.allSatisfy({ $0.target.kind == .snapshot }) else {
-            throw CASError(
-                .unimplemented, "the export holds a ref that names no snapshot",
-                hint: "use the newest cas")
+        let known = Set(refs.map(\.name))
+        let described = images.compactMap(\.ref)
+        guard described.count == images.count, Set(described).count == described.count,
+            known.isSuperset(of: described)
+        else {
+            throw CASError(.dataLoss, "the export says of images what belongs to no ref of it")
         }
     }
 }

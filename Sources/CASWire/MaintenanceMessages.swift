@@ -10,6 +10,8 @@ package enum MaintenanceKind: UInt8, Sendable, CaseIterable {
     case purge = 3
     /// Finds what keeps a blob.
     case why = 4
+    /// Finds how many of the bytes of images workspaces have too.
+    case shares = 5
 }
 
 /// A request for long work on a store; repeating it with the same identifier starts nothing twice.

@@ -101,6 +101,13 @@ package struct PushRequest: WireMessage {
     package var others: [PushRequest] = []
     /// What the image is to be like that the snapshot is; nil for what the ref says now.
     package var imageOptions: String?
+    /// What `snapshot` is the digest of: a manifest only for a store that says that it `takesImages`.
+    package var kind = RefTarget.Kind.snapshot
+    /// What names are to have of images, from this commit on; of what the ref names, if that is an image, too.
+    package var images: [ImageContents] = []
+
+    /// What the ref is to name.
+    package var target: RefTarget { RefTarget(kind: kind, digest: snapshot) }
 
     /// A request from its parts.
     package init(
@@ -131,6 +138,8 @@ package struct PushRequest: WireMessage {
         output.append(field: 8, varint: lifetime)
         for other in others { output.append(element: 9, bytes: other.encode()) }
         if let imageOptions { output.append(element: 10, bytes: Array(imageOptions.utf8)) }
+        if kind != .snapshot { output.append(field: 11, varint: UInt64(kind.rawValue)) }
+        for image in images { output.append(element: 12, bytes: image.encode()) }
         return output
     }
 
@@ -145,7 +154,9 @@ package struct PushRequest: WireMessage {
         var lifetime: UInt64 = 0
         var others: [PushRequest] = []
         var imageOptions: String?
-        try readFields(bytes, upTo: 10) { number, type, reader in
+        var kind = RefTarget.Kind.snapshot
+        var images: [ImageContents] = []
+        try readFields(bytes, upTo: 12) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): pushID = try reader.identifier()
             case (2, .lengthDelimited): ref = try reader.refName()
@@ -162,6 +173,16 @@ package struct PushRequest: WireMessage {
                 let other = try PushRequest(other: try reader.bytes(), limits: limits)
                 others.append(other)
             case (10, .lengthDelimited): imageOptions = try reader.string()
+            case (11, .varint):
+                guard let value = try reader.value(RefTarget.Kind.self) else {
+                    throw WireFailure.malformed("what a push is of")
+                }
+                kind = value
+            case (12, .lengthDelimited):
+                guard images.count < limits.imagesPerRef else {
+                    throw WireFailure.tooMany("images")
+                }
+                images.append(try ImageContents(decoding: try reader.bytes(), limits: limits))
             default: return false
             }
             return true
@@ -172,6 +193,8 @@ package struct PushRequest: WireMessage {
             provenance: provenance, expires: expires, lifetime: lifetime,
             imageOptions: imageOptions)
         self.others = others
+        self.kind = kind
+        self.images = images
     }
 
     /// One that goes with another one, and has none that go with it.

@@ -41,6 +41,8 @@ package struct StoreDescription: WireMessage {
     package var movesSeveralRefs = false
     /// Whether chunk lists can be had without the chunks.
     package var givesChunkLists = false
+    /// Whether it tells what images are made of, and a commit may bring some.
+    package var takesImages = false
 
     /// A description from its parts.
     package init(
@@ -82,6 +84,7 @@ package struct StoreDescription: WireMessage {
         output.append(field: 17, flag: hasQuotas)
         output.append(field: 18, flag: movesSeveralRefs)
         output.append(field: 19, flag: givesChunkLists)
+        output.append(field: 20, flag: takesImages)
         return output
     }
 
@@ -91,7 +94,7 @@ package struct StoreDescription: WireMessage {
             protocolVersion: 0, softwareVersion: "", incarnation: Identifier(high: 0, low: 0),
             chunkerAverageBytes: 0, chunkerSeed: 0, requestBytes: 0, unaskedBytes: 0,
             now: Timestamp(seconds: 0), scopes: [])
-        try readFields(bytes, upTo: 19) { number, type, reader in
+        try readFields(bytes, upTo: 20) { number, type, reader in
             switch (number, type) {
             case (1, .varint): protocolVersion = try reader.varint()
             case (2, .lengthDelimited): softwareVersion = try reader.string()
@@ -118,6 +121,7 @@ package struct StoreDescription: WireMessage {
             case (17, .varint): hasQuotas = try reader.varint() != 0
             case (18, .varint): movesSeveralRefs = try reader.varint() != 0
             case (19, .varint): givesChunkLists = try reader.varint() != 0
+            case (20, .varint): takesImages = try reader.varint() != 0
             default: return false
             }
             return true

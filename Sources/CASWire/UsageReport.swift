@@ -79,6 +79,8 @@ package struct UsageReport: WireMessage {
     package var scatter = Scatter()
     /// How it is looked after; nil from a server that does not tell.
     package var health: StoreHealth?
+    /// Whether there are images, pushed ones or those that snapshots are.
+    package var hasImages = false
 
     /// A report from its parts.
     package init(
@@ -112,6 +114,7 @@ package struct UsageReport: WireMessage {
         output.append(field: 13, varint: scatter.readBytes)
         output.append(field: 14, varint: scatter.restoredBytes)
         output.append(field: 15, message: health)
+        output.append(field: 16, flag: hasImages)
         return output
     }
 
@@ -120,7 +123,8 @@ package struct UsageReport: WireMessage {
         var rows: [Row] = []
         var scatter = Scatter()
         var health: StoreHealth?
-        try readFields(bytes, upTo: 15) { number, type, reader in
+        var hasImages = false
+        try readFields(bytes, upTo: 16) { number, type, reader in
             switch (number, type) {
             case (1...9, .varint): sums[Int(number) - 1] = try reader.varint()
             case (10, .lengthDelimited):
@@ -134,6 +138,7 @@ package struct UsageReport: WireMessage {
             case (14, .varint): scatter.restoredBytes = try reader.varint()
             case (15, .lengthDelimited):
                 health = try StoreHealth(decoding: try reader.bytes(), limits: limits)
+            case (16, .varint): hasImages = try reader.varint() != 0
             default: return false
             }
             return true
@@ -144,5 +149,6 @@ package struct UsageReport: WireMessage {
             rows: rows)
         self.scatter = scatter
         self.health = health
+        self.hasImages = hasImages
     }
 }

@@ -103,6 +103,12 @@ final class HostileStore: StoreConnection {
     func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage {
         try base.history(name, before: before, limit: limit)
     }
+    func images(of ref: RefName, derives: Bool) throws -> RefImages {
+        try base.images(of: ref, derives: derives)
+    }
+    func images(of digest: Digest, name: String) throws -> RefImages {
+        try base.images(of: digest, name: name)
+    }
     func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry {
         try base.setRef(name, update)
     }

@@ -123,6 +123,19 @@ extension FuzzTargets {
                     snapshot: digest, totals: TreeTotals(files: 1, bytes: 2),
                     layers: [SnapshotLayer(digest: digest, size: 3, title: "/app")])
             ]),
+        message(
+            "ref-images",
+            names.map {
+                RefImages(
+                    ref: $0,
+                    images: [
+                        ImageContents(
+                            name: "team/app",
+                            manifests: [
+                                ImageManifestEntry(digest: digest, size: 3, mediaType: "m/m")
+                            ], blobs: [ImageBlob(digest: other, size: 4, isDerived: true)])
+                    ], derived: digest, unreadable: ["team/base"])
+            }),
         message("error", [WireError(CASError(.notFound, "none", hint: "look", digest: digest))]),
     ]
 

@@ -96,6 +96,8 @@ extension CarriedSnapshot: StoreConnection {
     package func history(_ name: RefName, before: String, limit: Int) throws -> HistoryPage {
         throw readOnly
     }
+    package func images(of ref: RefName, derives: Bool) throws -> RefImages { throw readOnly }
+    package func images(of digest: Digest, name: String) throws -> RefImages { throw readOnly }
     package func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry { throw readOnly }
     package func removeRef(_ name: RefName, _ update: RefUpdate) throws { throw readOnly }
     package func usage() throws -> UsageReport { throw readOnly }

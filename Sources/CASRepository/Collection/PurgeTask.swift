@@ -171,6 +171,9 @@ struct PurgeRun {
                 hint: "it is kept, and told to who pushes")
         }
         if let ref = request.ref {
+            if let entry = try repository.ref(ref, domain: domain), entry.target.kind == .manifest {
+                return ([entry.target.digest], false)
+            }
             let found = try repository.resolve(.ref(ref), domain: domain)
             return ([found.snapshot, found.tree], false)
         }

@@ -49,6 +49,8 @@ package final class RootSearch: MaintenanceTask {
     private let entriesPerStep: Int
     /// What holds the blob as a chunk, and the blob itself.
     private let targets: Set<Digest>
+    /// Trees that keep it because they are images that have it.
+    private let imageTrees: Set<Digest>
     private let state: Mutex<State>
 
     /// A search for what keeps a blob; throws `notFound` where the store has none of that digest.
@@ -59,7 +61,7 @@ package final class RootSearch: MaintenanceTask {
         self.domain = domain
         self.digest = digest
         self.entriesPerStep = entriesPerStep
-        targets = try RootSearch.targets(repository, digest, domain)
+        (targets, imageTrees) = try RootSearch.targets(repository, digest, domain)
         var first = State(scan: RootScan(repository, domain: domain))
         first.progress.phase = "looking through what is kept"
         for name in ["roots", "found"] { first.progress.add(name, 0) }
@@ -68,12 +70,16 @@ package final class RootSearch: MaintenanceTask {
 
     package var progress: MaintenanceProgress { state.withLock { $0.progress } }
 
-    /// The blob, and the blobs of which it is a chunk.
+    /// The blob, the blobs of which it is a chunk, and manifests that name them; and the trees of snapshots that are
+    /// such images.
     private static func targets(
         _ repository: Repository, _ digest: Digest, _ domain: Domain
-    ) throws -> Set<Digest> {
+    ) throws -> (targets: Set<Digest>, trees: Set<Digest>) {
         try repository.catalog.read { reader in
-            guard try reader.location(of: digest, domain: domain) != nil else {
+            let images = try reader.derivedImages(naming: digest, limit: .max, domain: domain)
+                .filter { $0.blobs.contains(digest) }
+            guard try !images.isEmpty || reader.location(of: digest, domain: domain) != nil
+            else {
                 if let reason = try reader.purged([digest], domain: domain)[0] {
                     throw Repository.wasPurged(digest, reason)
                 }
@@ -81,7 +87,10 @@ package final class RootSearch: MaintenanceTask {
                     .notFound, "the store has nothing with this digest", digest: digest)
             }
             let blobs = Set([digest] + (try reader.blobs(ofChunk: digest, domain: domain)))
-            return try ImageReach.manifests(naming: blobs, reader, domain: domain)
+            return (
+                try ImageReach.manifests(naming: blobs, reader, domain: domain),
+                Set(images.map(\.tree))
+            )
         }
     }
 
@@ -125,7 +134,7 @@ package final class RootSearch: MaintenanceTask {
             return 1
         }
         if let tree = visit.trees.first {
-            if targets.contains(tree) {
+            if targets.contains(tree) || imageTrees.contains(tree) {
                 end([], &state)
                 return 1
             }
@@ -155,7 +164,9 @@ package final class RootSearch: MaintenanceTask {
     private func read(
         _ root: Marking.Root, _ source: StoredDirectories, _ state: inout State
     ) throws -> Int {
-        if targets.contains(root.digest) || root.tree.map({ targets.contains($0) }) ?? false {
+        if targets.contains(root.digest)
+            || root.tree.map({ targets.contains($0) || imageTrees.contains($0) }) ?? false
+        {
             end([], &state)
             return 1
         }

@@ -96,7 +96,8 @@ struct DerivedContent: BlobContent {
     let image: DerivedImage
     let layer: DerivedLayer
 
-    private func layout() throws -> LayerLayout {
+    /// Where its bytes stand; counts as a use of the tree.
+    func layout() throws -> LayerLayout {
         // Who starts again finds its layers, as with a fetch by digest.
         repository.use(image.tree, isByDigest: true, domain: domain)
         let layout = try repository.derivations.layout(layer.key) {
@@ -124,6 +125,13 @@ struct DerivedContent: BlobContent {
 extension Repository {
     /// A reader of a layer whose bytes are made; nil if there is none of that digest.
     func derivedReader(_ digest: Digest, domain: Domain) throws -> OCIBlobReader? {
+        try derivedContent(digest, domain: domain).map {
+            OCIBlobReader(digest: digest, size: $0.layer.size, content: $0)
+        }
+    }
+
+    /// How a layer is made; nil if there is none of that digest.
+    func derivedContent(_ digest: Digest, domain: Domain) throws -> DerivedContent? {
         let found = try catalog.read { reader -> DerivedContent? in
             let images = try reader.derivedImages(
                 naming: digest, limit: limits.listingEntries, domain: domain)
@@ -143,6 +151,6 @@ extension Repository {
                 .unimplemented, "a layer was made by rules that this version of cas does not know",
                 hint: "use the newest cas", digest: digest)
         }
-        return OCIBlobReader(digest: digest, size: found.layer.size, content: found)
+        return found
     }
 }

@@ -59,7 +59,9 @@ extension Repository {
         let missing = try lacking(manifest, transaction, domain)
         guard missing.isEmpty else { return .missing(missing) }
         guard try revive(put.digest, transaction, domain) else { return nil }
-        let totals = try totals(of: put, transaction, domain)
+        let totals = try imageTotals(
+            put.digest, bytes: UInt64(manifest.bytes.count), parts: put.parts + put.optional,
+            transaction, domain)
         let rules = try RuleSet(try transaction.rules(domain: domain))
         let target = RefTarget(kind: .manifest, digest: put.digest)
         var moves: [(name: RefName, present: RefEntry?)] = []
@@ -112,7 +114,7 @@ extension Repository {
     ///
     /// An index may name layers, as build caches do, so what stands for a manifest may be a blob; and a manifest may
     /// name another one as a blob.
-    private func lacking(
+    func lacking(
         _ manifest: NewManifest, _ transaction: any CatalogTransaction, _ domain: Domain
     ) throws -> [Digest] {
         var missing: [Digest] = []
@@ -138,28 +140,37 @@ extension Repository {
     }
 
     /// How many blobs an image has, and their bytes, each counted once.
-    private func totals(
-        of put: ManifestPut, _ transaction: any CatalogTransaction, _ domain: Domain
+    ///
+    /// `brought` says what a manifest names that is put in the same commit.
+    func imageTotals(
+        _ manifest: Digest, bytes: UInt64, parts: [Digest],
+        _ transaction: any CatalogTransaction, _ domain: Domain,
+        brought: (Digest) -> [Digest]? = { _ in nil }
     ) throws -> TreeTotals {
         var totals = TreeTotals()
-        var seen: Set<Digest> = []
-        var waiting = put.parts + put.optional
+        var seen: Set<Digest> = [manifest]
+        var waiting = parts
         totals.files = 1
-        totals.bytes = UInt64(put.manifest.bytes.count)
+        totals.bytes = bytes
         while let digest = waiting.popLast() {
             guard seen.insert(digest).inserted else { continue }
             guard seen.count <= OCILink.maximumParts else {
                 throw CASError(.resourceExhausted, "an image names too many blobs")
             }
-            waiting += try transaction.parts(of: digest, domain: domain) ?? []
-            let layer = try derivedLayer(digest, transaction, domain)
-            guard let size = try layer?.size ?? bytes(of: digest, transaction, domain) else {
-                continue
-            }
+            waiting += try brought(digest) ?? transaction.parts(of: digest, domain: domain) ?? []
+            guard let size = try blobSize(digest, transaction, domain) else { continue }
             totals.files += 1
             totals.bytes = totals.bytes.addingReportingOverflow(size).partialValue
         }
         return totals
+    }
+
+    /// Bytes of a blob, whether they are stored or made; nil if there is none.
+    func blobSize(
+        _ digest: Digest, _ reader: any CatalogReader, _ domain: Domain
+    ) throws -> UInt64? {
+        if let size = try bytes(of: digest, reader, domain) { return size }
+        return try derivedLayer(digest, reader, domain)?.size
     }
 }
 

@@ -26,13 +26,19 @@ extension Repository {
             let use = try useOnceNobodyCollects()
             return try PurgeTask(self, request, use: use, domain: domain)
         case .why: return try RootSearch(self, try subject(request, domain), domain: domain)
+        case .shares: return ImageShares(self, domain: domain)
         case .scrub: return scrub(isReport: request.isReport, domain: domain)
         }
     }
 
-    /// The digest that a question is about; a ref stands for the tree that it names.
+    /// The digest that a question is about; a ref stands for the tree or the image that it names.
     private func subject(_ request: MaintenanceRequest, _ domain: Domain) throws -> Digest {
-        if let ref = request.ref { return try resolve(.ref(ref), domain: domain).tree }
+        if let ref = request.ref {
+            if let entry = try self.ref(ref, domain: domain), entry.target.kind == .manifest {
+                return entry.target.digest
+            }
+            return try resolve(.ref(ref), domain: domain).tree
+        }
         guard let digest = request.digest else {
             throw CASError(.invalidArgument, "a question needs a ref or a digest")
         }

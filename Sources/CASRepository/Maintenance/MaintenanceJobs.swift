@@ -63,7 +63,7 @@ package final class MaintenanceJobs: Sendable {
                 throw CASError(.unavailable, "the store is being closed", hint: "try again")
             }
             // Whoever may read anything may ask these: that must not keep others from their work.
-            let asked: [MaintenanceKind] = [.why, .scrub]
+            let asked: [MaintenanceKind] = [.why, .scrub, .shares]
             let questions = state.jobs.count { job in
                 asked.contains(job.kind) && !job.state.withLock { $0.isDone }
             }

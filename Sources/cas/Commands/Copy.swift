@@ -17,7 +17,8 @@ struct CopyCommand: ParsableCommand {
         discussion: """
             Either side may name a HOST; one without is in the configured store, which --server or --store \
             name too. Each host gets only its own credentials. Records go as they are stored, checked on \
-            the way; what the ref says of author, commit and expiry comes along.
+            the way; what the ref says of author, commit and expiry comes along. A ref may name an image: its \
+            manifests and layers come, and what is about it, as signatures.
 
             With oci:// any registry carries the snapshot, as an image that runtimes pull and run and that \
             cas copy and cas fetch make the exact snapshot of again. Programs that copy images carry it on, \
@@ -97,13 +98,28 @@ struct CopyCommand: ParsableCommand {
         guard source.connection.location != target.connection.location else {
             throw CASError(
                 .invalidArgument, "both refs are in the same store",
-                hint: "cas tag gives a snapshot another name")
+                hint: "cas tag gives it another name")
         }
         Interruption.leaves(.push)
+        if let image = try source.connection.image(from) {
+            return try copy(image, from, source, name, target)
+        }
         var options = TransferOptions(
             want: from.path, ref: name,
             provenance: source.settings.provenance(message: "copied from \(source.choice.text)"))
-        if case .ref(let ref) = from.target, let entry = try source.connection.ref(ref) {
+        if case .ref(let ref) = from.target, try source.connection.ref(ref) != nil {
+            let takesImages =
+                try target.connection.describe().takesImages
+                && source.connection.describe().takesImages
+            let (entry, images) = try source.connection.refWithImages(
+                ref, takesImages: takesImages)
+            for name in images.unreadable {
+                Console.note(
+                    "left out: the image below, of '\(printable(name))', which is not there or may "
+                        + "not be read")
+            }
+            options.images = NamedImage(
+                name: ref.name, digest: images.derived ?? .zero, entry: entry, images: images)
             options.want = "\(ref.name)@\(entry.target.digest)"
             options.provenance = entry.provenance
             // Whom a token was for is found by the store that sees the token.
@@ -119,6 +135,53 @@ struct CopyCommand: ParsableCommand {
                 options, from: source.connection, to: target.connection, counters: counters)
         }
         report(summary, name, target)
+    }
+
+    private func copy(
+        _ image: NamedImage, _ from: Reference, _ source: StoreAccess, _ name: RefName,
+        _ target: StoreAccess
+    ) throws {
+        var options = ImageTransferOptions(
+            image: image, ref: name,
+            provenance: source.settings.provenance(message: "copied from \(source.choice.text)"))
+        if let entry = image.entry {
+            options.provenance = entry.provenance
+            options.provenance.subject = ""
+            options.lifetime = entry.lifetime
+            options.expires = entry.lifetime == 0 ? entry.expires : nil
+        }
+        let counters = ProgressCounters()
+        let title = "copying \(from) from \(source.choice.text) to \(name) in \(target.choice.text)"
+        let summary = try ProgressLine.show(.push, title, counters) {
+            try ImageTransfer.run(
+                options, from: source.connection, to: target.connection, counters: counters)
+        }
+        if output.json {
+            Console.data(
+                .object([
+                    ("ref", .text(name.description)), ("store", .text(target.choice.text)),
+                    ("manifest", .digest(summary.digest)), ("previous", .digest(summary.previous)),
+                    ("isMoved", .boolean(summary.isMoved)),
+                    ("blobs", .count(summary.all.files)),
+                    ("newBlobs", .count(summary.misses.files)),
+                    ("newBytes", .count(summary.misses.bytes)),
+                    ("receivedBytes", .count(summary.receivedBytes)),
+                    ("sentBytes", .count(summary.sentBytes)),
+                ]))
+        } else {
+            Console.data("\(name.name)@\(summary.digest)")
+        }
+        guard summary.isMoved else {
+            return Console.note("\(name) in \(target.choice.text) is unchanged")
+        }
+        Console.note(
+            "new: \(summary.misses.files) of \(counted(summary.all.files, "blob")) "
+                + "(\(ByteCount.text(summary.misses.bytes))); "
+                + "\(ByteCount.text(summary.sentBytes)) "
+                + (target.connection.isLocal ? "written" : "sent"))
+        Console.note(
+            "\(name) in \(target.choice.text) "
+                + (summary.previous.map { "named \($0) before" } ?? "is new"))
     }
 
     func report(_ summary: WarmSummary, _ name: RefName, _ target: StoreAccess) {
@@ -141,6 +204,7 @@ struct CopyCommand: ParsableCommand {
         guard summary.isMoved else {
             return Console.note("\(name) in \(target.choice.text) is unchanged")
         }
+        if let line = summary.image?.note(name) { Console.note(line) }
         Console.note(
             "new: \(counted(summary.misses.files, "file")) "
                 + "(\(ByteCount.text(summary.misses.bytes))) and "

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CASClient
 import CASCore
 import CASTree
 
@@ -6,14 +7,16 @@ import CASTree
 struct DiffCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "diff",
-        abstract: "Show which files differ between two snapshots.",
+        abstract:
+            "Show which files differ between two snapshots, or which layers between two images.",
         discussion: """
             Compares content: names, bytes, link targets and execute bits. The exit status is 2 if there \
-            are differences.
+            are differences. Of images it compares manifests, configurations and layers by their digests.
 
             EXAMPLES:
               cas diff team/project:v1 team/project
               cas diff team/project@sha256:… team/project --json
+              cas diff team/app:v1 team/app:v2
             """)
 
     @Argument(help: ArgumentHelp("A ref or digest.", valueName: "a"))
@@ -30,6 +33,16 @@ struct DiffCommand: ParsableCommand {
         let right = try Arguments.reference(second)
         let host = try Arguments.commonHost(left, right)
         let isEqual = try storeFlags.withStore(host: host, settings: try Settings.load()) { store in
+            let images = try [left, right].map { try store.connection.image($0) }
+            if let old = images[0], let new = images[1] {
+                return try compare(
+                    ImageParts(old, store.connection), ImageParts(new, store.connection))
+            }
+            guard images.allSatisfy({ $0 == nil }) else {
+                throw CASError(
+                    .failedPrecondition, "one of them is an image, and the other a snapshot",
+                    hint: "cas ls shows what each is made of")
+            }
             let reader = try StoreReader(store.connection)
             let old = try reader.resolve(left)
             let new = try reader.resolve(right)
@@ -51,6 +64,33 @@ struct DiffCommand: ParsableCommand {
             return changes.isEmpty
         }
         if !isEqual { throw ExitCode.findings }
+    }
+
+    /// Shows what two images do not have in common; true if that is nothing.
+    private func compare(_ old: ImageParts, _ new: ImageParts) -> Bool {
+        let changes =
+            old.lacking(in: new).map { (letter: "D", part: $0) }
+            + new.lacking(in: old).map { (letter: "A", part: $0) }
+        if output.json {
+            Console.data(
+                .object([
+                    ("from", .digest(old.digest)), ("to", .digest(new.digest)),
+                    (
+                        "changes",
+                        .list(changes.map { $0.part.json([("change", .text($0.letter))]) })
+                    ),
+                ]))
+        } else {
+            var table = TextTable(.left, .left, .left, .right)
+            for (letter, part) in changes {
+                table.add(letter, part.role, part.digest, ByteCount.text(part.size))
+            }
+            Console.data(lines: table.lines())
+        }
+        let shared = old.shared(with: new)
+        Console.note(
+            "\(counted(shared.count, "layer")) (\(ByteCount.text(shared.bytes))) in both")
+        return changes.isEmpty
     }
 }
 

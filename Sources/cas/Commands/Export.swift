@@ -12,12 +12,16 @@ struct ExportCommand: ParsableCommand {
         abstract: "Write refs, with all that they name, as one file.",
         usage: "cas export REF... FILE [OPTIONS]",
         discussion: """
+            A ref that names an image comes with its manifests, configurations and layers, and what is about it, \
+            as signatures; a ref of a workspace with what is about its image, and the image below it.
+
             The file holds everything that cas import needs, each content once, as the store has it, and \
             ends with a checksum. FILE is written under another name first; - is standard output.
 
             EXAMPLES:
               cas export team/project:v1 project.cas
               cas export team/project team/deps both.cas --store /srv/cas
+              cas export team/app:v1 team/project app.cas
               cas export team/project - | ssh other cas import -
             """)
 
@@ -80,14 +84,26 @@ struct ExportCommand: ParsableCommand {
                     ("refs", .list(summary.refs.map(\.json))), ("file", .text(file.shown)),
                     ("files", .count(summary.files.files)),
                     ("bytes", .count(summary.files.bytes)),
+                    ("blobs", .count(summary.blobs.files)),
+                    ("blobBytes", .count(summary.blobs.bytes)),
                     ("fileBytes", .count(summary.bytes)),
                 ]))
         }
         if file.hasOverwritten { Console.note("overwrote \(file.shown), since --force is given") }
+        for name in summary.unreadable {
+            Console.note(
+                "left out: the image below, of '\(printable(name))', which is not there or may not be read"
+            )
+        }
+        let blobs =
+            summary.blobs.files == 0
+            ? ""
+            : "\(counted(summary.blobs.files, "blob")) of images "
+                + "(\(ByteCount.text(summary.blobs.bytes))), "
         Console.note(
             "\(file.shown): \(counted(summary.refs.count, "ref")), "
                 + "\(counted(summary.files.files, "file")) "
-                + "(\(ByteCount.text(summary.files.bytes))), "
+                + "(\(ByteCount.text(summary.files.bytes))), " + blobs
                 + "\(ByteCount.text(summary.bytes)) written")
     }
 }

@@ -72,9 +72,14 @@ struct ImportCommand: ParsableCommand {
                             summary.refs.map { ref in
                                 .object([
                                     ("ref", .text(ref.entry.name.description)),
-                                    ("snapshot", .digest(ref.entry.target.digest)),
+                                    (
+                                        ref.entry.target.kind == .manifest
+                                            ? "manifest" : "snapshot",
+                                        .digest(ref.entry.target.digest)
+                                    ),
                                     ("previous", .digest(ref.previous)),
                                     ("isMoved", .boolean(ref.isMoved)),
+                                    ("image", ref.image?.json ?? .null),
                                 ])
                             })
                     ), ("fileBytes", .count(summary.fileBytes)),
@@ -86,12 +91,44 @@ struct ImportCommand: ParsableCommand {
             Console.data(
                 lines: summary.refs.map { "\($0.entry.name.name)@\($0.entry.target.digest)" })
         }
+        for ref in summary.refs {
+            if let line = ref.image?.note(ref.entry.name) { Console.note(line) }
+        }
         Console.note(
             "\(source.shown): \(counted(summary.refs.count, "ref")); "
                 + "\(counted(summary.sentRecords, "record")) new, "
                 + "\(grouped(summary.knownRecords)) there already; "
                 + "\(ByteCount.text(summary.sentBytes)) "
                 + (store.connection.isLocal ? "written" : "sent"))
+    }
+}
+
+extension CarriedImage {
+    /// For a person: what became of the image of a ref's snapshot, unless it is what it was.
+    func note(_ ref: RefName) -> String? {
+        switch self {
+        case .same: nil
+        case .other(let was, let now):
+            "the image of \(ref) was \(was) where it comes from; here it is "
+                + (now.map { "\($0)" } ?? "none")
+        case .failed(let digest, let error):
+            "the image of \(ref), \(digest) where it comes from, could not be made here: "
+                + error.message
+        }
+    }
+
+    /// The image for `--json`.
+    var json: JSONText {
+        switch self {
+        case .same(let digest):
+            .object([("digest", .digest(digest)), ("is", .digest(digest))])
+        case .other(let was, let now):
+            .object([("digest", .digest(was)), ("is", .digest(now))])
+        case .failed(let digest, let error):
+            .object([
+                ("digest", .digest(digest)), ("is", .null), ("error", .text(error.message)),
+            ])
+        }
     }
 }
 

@@ -16,6 +16,7 @@ struct ListCommand: ParsableCommand {
               cas ls team/                    refs whose name begins so
               cas ls team/project             what the snapshot holds
               cas ls team/project src --long  with modes, sizes and times
+              cas ls team/app:v1              what an image is made of
             """)
 
     @Argument(
@@ -44,6 +45,16 @@ struct ListCommand: ParsableCommand {
         }
         let wanted = try Arguments.reference(reference)
         try storeFlags.withStore(host: wanted.host, settings: settings) { store in
+            if let image = try store.connection.image(wanted) {
+                guard path == nil else {
+                    throw ValidationError(
+                        "\(wanted) is an image, and has layers instead of paths; "
+                            + "cas ls \(wanted) lists them")
+                }
+                let parts = try ImageParts(image, store.connection)
+                if output.json { return Console.data(parts.json) }
+                return Console.data(lines: parts.lines)
+            }
             let reader = try StoreReader(store.connection)
             let resolved = try reader.resolve(wanted)
             try listTree(reader, resolved)
@@ -59,7 +70,9 @@ struct ListCommand: ParsableCommand {
         for entry in entries {
             table.add(
                 printable(entry.name.description), entry.target.digest.short,
-                entry.totals.map { counted($0.files, "file") } ?? "",
+                entry.totals.map {
+                    counted($0.files, entry.target.kind == .manifest ? "blob" : "file")
+                } ?? "",
                 entry.totals.map { ByteCount.text($0.bytes) } ?? "", entry.moved.iso8601,
                 entry.expires.map { ($0 < now ? "expired " : "until ") + $0.iso8601 } ?? "")
         }

@@ -8,7 +8,8 @@ import CASWire
 struct PinCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pin",
-        abstract: "Keep a snapshot whatever becomes of its refs, or list what is pinned.",
+        abstract:
+            "Keep a snapshot or an image whatever becomes of its refs, or list what is pinned.",
         discussion: """
             A ref pins what it names now, for its name. A pin of a digest without a name takes the right \
             'admin'. Pinning again gives another end and reason.

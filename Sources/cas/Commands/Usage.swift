@@ -13,6 +13,10 @@ struct UsageCommand: ParsableCommand {
             the rows about what is kept. Records are chunks of files, and also directories, snapshots and \
             history, so that a store of few small files keeps more than the files have.
 
+            Of images it tells the bytes of all that was pushed, each blob once; how many of them workspaces have too, \
+            so that they are stored once for both; and the layers of images of workspaces, which take no room. \
+            For that it looks through the directories of all refs.
+
             EXAMPLES:
               cas usage
               cas usage --json
@@ -24,7 +28,8 @@ struct UsageCommand: ParsableCommand {
     func run() throws {
         try storeFlags.withStore(settings: try Settings.load()) { store in
             let report = try store.connection.usage()
-            if output.json { return Console.data(report.json) }
+            let shares = try report.hasImages ? ImageSharesReport(store.connection) : nil
+            if output.json { return Console.data(report.json(shares)) }
             var table = TextTable(.left, .left)
             table.add("store", store.choice.text)
             table.add("refs", grouped(report.refs))
@@ -43,6 +48,7 @@ struct UsageCommand: ParsableCommand {
                     "\(ByteCount.text(average)) at a time, \(report.scatter.text) times the files' bytes"
                 )
             }
+            shares?.add(to: &table)
             Console.data(lines: table.lines())
             var rows = TextTable(.left, .right, .right)
             for row in report.rows {
@@ -52,6 +58,45 @@ struct UsageCommand: ParsableCommand {
             }
             Console.data(lines: rows.lines(indent: "  "))
         }
+    }
+}
+
+/// What the images of a store take, and share with workspaces.
+struct ImageSharesReport {
+    private let state: MaintenanceState
+
+    init(_ connection: any StoreConnection) throws {
+        state = try MaintenanceRun.run(
+            MaintenanceRequest(kind: .shares), "looking for what images and workspaces share",
+            connection)
+    }
+
+    private func figure(_ name: String) -> UInt64 { state[name] ?? 0 }
+    /// Bytes that only images have, each once.
+    private var ownBytes: UInt64 {
+        figure("distinctBytes") - min(figure("distinctBytes"), figure("sharedBytes"))
+    }
+
+    func add(to table: inout TextTable) {
+        table.add(
+            "images",
+            "\(counted(figure("imageBlobs"), "blob")), \(ByteCount.text(figure("imageBytes")))")
+        table.add("  shared with workspaces", ByteCount.text(figure("sharedBytes")))
+        table.add("  only in images", ByteCount.text(ownBytes))
+        table.add(
+            "images of workspaces",
+            "\(counted(figure("madeLayers"), "layer")), "
+                + "\(ByteCount.text(figure("madeBytes"))), not stored")
+    }
+
+    var json: JSONText {
+        .object([
+            ("blobs", .count(figure("imageBlobs"))), ("bytes", .count(figure("imageBytes"))),
+            ("distinctBytes", .count(figure("distinctBytes"))),
+            ("sharedBytes", .count(figure("sharedBytes"))), ("ownBytes", .count(ownBytes)),
+            ("derivedLayers", .count(figure("madeLayers"))),
+            ("derivedBytes", .count(figure("madeBytes"))),
+        ])
     }
 }
 
@@ -65,7 +110,7 @@ extension UsageReport.Scatter {
 
 extension UsageReport {
     /// The report for `--json`.
-    var json: JSONText {
+    func json(_ images: ImageSharesReport?) -> JSONText {
         .object([
             ("refs", .count(refs)), ("snapshots", .count(snapshots)),
             ("distinctFiles", .count(blobs)),
@@ -80,6 +125,7 @@ extension UsageReport {
                     ("restoredBytes", .count(scatter.restoredBytes)),
                 ])
             ),
+            ("images", images?.json ?? .null),
             (
                 "prefixes",
                 .list(

@@ -7,15 +7,18 @@ import CASWire
 struct WhyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "why",
-        abstract: "Show what keeps a blob, a tree or a snapshot.",
+        abstract: "Show what keeps a blob, a tree, a snapshot, an image or a layer.",
         discussion: """
             Prints a line for everything that keeps it: a ref, a pin, what a ref named before (history), or a \
             fetch of the last days, each with the path by which it is reached. Names that the token may not \
-            read are left out. The exit status is 2 if nothing keeps it.
+            read are left out. A layer or configuration is kept by tags of the images that have it, by names in which one was \
+            pushed by its digest (link), by an upload of the last hours, or by the workspace whose image has it. The \
+            exit status is 2 if nothing keeps it.
 
             EXAMPLES:
               cas why sha256:…
               cas why team/project
+              cas why team/app:v1
             """)
 
     @Argument(help: ArgumentHelp("A ref or digest.", valueName: "ref"))

@@ -61,6 +61,8 @@ struct EmptyStore: StoreConnection {
         HistoryPage(entries: [])
     }
 
+    func images(of ref: RefName, derives: Bool) throws -> RefImages { throw absent }
+    func images(of digest: Digest, name: String) throws -> RefImages { throw absent }
     func setRef(_ name: RefName, _ update: RefUpdate) throws -> RefEntry { throw absent }
     func removeRef(_ name: RefName, _ update: RefUpdate) throws { throw absent }
     func usage() throws -> UsageReport { throw absent }
