@@ -39,6 +39,10 @@ import Testing
             "[\"python3\", \"train.py\"]",
             "--env", "A=$b", "--user", "1000:1000", "--owner", "1000:1000",
         ])
+        // A builder would look for a name without a host elsewhere.
+        let words = "image dockerfile --base team/python:3.12 --workspace team/train"
+        try fixture.cas(words, environment: ["CAS_SERVER": "https://cas.example"])
+        try fixture.cas(words)
         try Snapshot.check(fixture, "image-dockerfile")
     }
 

@@ -46,6 +46,7 @@ import Testing
         try fixture.cas("diff team/app:v1 team/app:v2 --json")
         try fixture.cas("diff team/app:v1 team/app:v1")
         try fixture.cas("diff team/app:v1 team/train")
+        try fixture.cas("diff team/app:v1 team/absent")
         try fixture.cas("fetch team/app:v1 copy")
         try fixture.cas("why team/app:v2")
         for role in ["layer", "config", "manifest"] {

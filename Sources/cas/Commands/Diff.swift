@@ -38,12 +38,14 @@ struct DiffCommand: ParsableCommand {
                 return try compare(
                     ImageParts(old, store.connection), ImageParts(new, store.connection))
             }
+            let reader = try StoreReader(store.connection)
             guard images.allSatisfy({ $0 == nil }) else {
+                // The other is a snapshot, or nothing at all.
+                _ = try reader.resolve(images[0] == nil ? left : right)
                 throw CASError(
                     .failedPrecondition, "one of them is an image, and the other a snapshot",
                     hint: "cas ls shows what each is made of")
             }
-            let reader = try StoreReader(store.connection)
             let old = try reader.resolve(left)
             let new = try reader.resolve(right)
             var changes: [TreeDiff.Change] = []

@@ -24,9 +24,26 @@ struct ImageDockerfileCommand: ParsableCommand {
         let options = try image.options()
         let workspaces = try image.workspaces()
         let text = try DockerfileText(
-            base: image.base, owner: image.owner,
+            base: try base(), owner: image.owner,
             workspaces: workspaces.map { ("\($0.reference)", $0.directory) }, options: options,
             directories: try image.emptyDirectories())
         Console.data(bytes: Array(text.description.utf8))
+    }
+
+    /// The base as builders have to name it: they look for a name without a host in a public registry, and here it is
+    /// one of the configured server.
+    private func base() throws -> String {
+        guard image.base != "scratch" else { return image.base }
+        let reference = try ImageAccess.reference(image.base)
+        guard reference.host == nil else { return image.base }
+        let choice = try StoreChoice.choose(
+            serverFlag: nil, storeFlag: nil, host: nil, settings: try Settings.load())
+        guard case .server(let address, _) = choice else {
+            throw CASError(
+                .failedPrecondition,
+                "'\(image.base)' is in a store on this machine, where no builder finds it",
+                hint: "name the base with its registry, or configure a server with cas login")
+        }
+        return "\(try RegistryLocation(address: address.url).host)/\(image.base)"
     }
 }
