@@ -185,16 +185,24 @@ package final class WebConnection: Sendable {
         let task = client.execute(
             request: try prepare(request, upload), delegate: receiver,
             eventLoop: upload == nil ? .indifferent : .delegateAndChannel(on: loop))
+        // What whoever asked threw is theirs, perhaps of another connection, and says nothing of this one.
+        var isTheirs = false
+        func hand(_ work: () throws -> Void) throws {
+            do { try work() } catch {
+                isTheirs = true
+                throw error
+            }
+        }
         do {
             if case .stream(_, let write) = request.body { try upload?.run(write) }
             var isTold = false
             while let piece = try receiver.take() {
-                if !isTold { try onHead(receiver.head) }
+                if !isTold { try hand { try onHead(receiver.head) } }
                 isTold = true
-                try piece.withUnsafeReadableBytes { try sink($0) }
+                try hand { try piece.withUnsafeReadableBytes { try sink($0) } }
             }
-            if !isTold { try onHead(receiver.head) }
-        } catch let error as CASError {
+            if !isTold { try hand { try onHead(receiver.head) } }
+        } catch let error where isTheirs || error is CASError {
             task.cancel()
             receiver.abandon()
             // How the request ends does not matter any more.

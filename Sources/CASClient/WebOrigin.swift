@@ -65,8 +65,13 @@ package struct WebOrigin: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Whether what is sent to it stays on this machine.
-    package var isLoopback: Bool {
-        host == "localhost" || host.hasPrefix("127.") || host == "::1"
+    package var isLoopback: Bool { WebOrigin.isLoopback(host) }
+
+    /// Whether a host, without a port, is this machine by its very name: `127.0.0.1.example.org` may be anywhere.
+    package static func isLoopback(_ host: String) -> Bool {
+        if ["localhost", "::1", "[::1]"].contains(host) { return true }
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
     }
 
     /// The host as it stands in addresses, with its port where that is not the scheme's.

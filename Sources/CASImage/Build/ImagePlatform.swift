@@ -25,6 +25,22 @@ package struct ImagePlatform: Hashable, Sendable, CustomStringConvertible {
         variant = parts.count > 2 ? parts[2] : nil
     }
 
+    /// Throws `failedPrecondition` where a configuration is of another platform.
+    package func require(_ configuration: JSON, of name: String) throws {
+        let os = configuration["os"]?.text ?? ""
+        let architecture = configuration["architecture"]?.text ?? ""
+        let variant = configuration["variant"]?.text
+        guard os == self.os, architecture == self.architecture,
+            self.variant == nil || variant == self.variant
+        else {
+            let other = [os, architecture, variant ?? ""].filter { !$0.isEmpty }
+            throw CASError(
+                .failedPrecondition,
+                "\(name) is for \(other.joined(separator: "/")), not for \(self)",
+                hint: "leave --platform out, or name another base")
+        }
+    }
+
     private init(os: String, architecture: String) {
         self.os = os
         self.architecture = architecture

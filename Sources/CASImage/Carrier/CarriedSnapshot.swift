@@ -83,9 +83,12 @@ package final class CarriedSnapshot: Sendable {
         }
         files = found
         image = resolved.top.digest
-        provenance =
+        var said =
             index.provenance.isEmpty
             ? nil : try Provenance(decoding: index.provenance, limits: limits)
+        // Whom a token was for is found by the store that sees the token.
+        said?.subject = ""
+        provenance = said
         imageOptions = index.imageOptions
         contents = loaded.contents
         messages = loaded.messages

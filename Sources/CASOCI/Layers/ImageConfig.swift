@@ -215,7 +215,7 @@ package struct ComposedImage: Hashable, Sendable {
         self.config = config.adding(layers, options: options).encode()
         var annotations = options.annotations
         if let base {
-            annotations[Annotation.baseName] = base.name
+            if !base.name.isEmpty { annotations[Annotation.baseName] = base.name }
             annotations[Annotation.baseDigest] = base.digest.description
         }
         if options.created != 0 {

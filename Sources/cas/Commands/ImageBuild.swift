@@ -138,10 +138,15 @@ struct ImageBuildCommand: ParsableCommand {
             tag: target.tag ?? RefName.defaultTag)
         build.isDryRun = dryRun
         let counters = ProgressCounters()
-        let report = try ProgressLine.show(
-            .image, "building \(target)", counters, isQuiet: dryRun
-        ) { try build.run(counters) }
-        try memory.save()
+        // What a build learned of layers, or forgot, holds for the next one whatever became of it.
+        let outcome = Result {
+            try ProgressLine.show(
+                .image, "building \(target)", counters, isQuiet: dryRun
+            ) { try build.run(counters) }
+        }
+        let saved = Result { try memory.save() }
+        let report = try outcome.get()
+        try saved.get()
         return (report, target)
     }
 
@@ -153,17 +158,21 @@ struct ImageBuildCommand: ParsableCommand {
         let repository = try access.repository(reference)
         let resolved = try ResolvedImage(
             reference, in: repository, platform: try registries.chosenPlatform())
+        let config = try ImageConfig(decoding: resolved.configuration)
+        if registries.platform != nil {
+            try registries.chosenPlatform().require(config.json, of: "\(reference)")
+        }
         var name = reference
-        name.host = reference.host ?? repository.host
         if name.digest == nil || name.tag != nil {
             name.tag = name.tag ?? RefName.defaultTag
             name.digest = nil
         }
         return (
             CASOCI.BaseImage(
-                manifest: resolved.manifest,
-                config: try ImageConfig(decoding: resolved.configuration), name: name.description,
-                digest: resolved.top.digest), repository
+                manifest: resolved.manifest, config: config,
+                // A name of our store means another image elsewhere, and the server's address is none of the image.
+                name: reference.host == nil ? "" : name.description, digest: resolved.top.digest),
+            repository
         )
     }
 

@@ -102,7 +102,7 @@ struct CarrierCopy {
         let target = try access.registry(image)
         let counters = ProgressCounters()
         let title = "copying \(from) from \(store.choice.text) to \(shown)"
-        let (carrier, report) = try ProgressLine.show(.image, title, counters) {
+        let copy = { () throws -> (CarrierLayers, ImageBuild.Report) in
             let carrier = try CarrierLayers(request, from: store.connection, counters: counters)
             var build = ImageBuild(
                 base: base, in: baseRepository, layers: carrier.producers,
@@ -111,7 +111,10 @@ struct CarrierCopy {
             build.createdBy = "cas copy"
             return (carrier, try build.run(counters))
         }
-        try memory.save()
+        let outcome = Result { try ProgressLine.show(.image, title, counters, copy) }
+        let saved = Result { try memory.save() }
+        let (carrier, report) = try outcome.get()
+        try saved.get()
         show(carrier, report, image)
     }
 

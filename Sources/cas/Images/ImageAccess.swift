@@ -92,8 +92,11 @@ final class ImageAccess {
         guard let host = reference.host else {
             throw ValidationError("'\(reference)' names no registry; write oci://HOST/NAME")
         }
+        let configured = try StoreChoice.choose(
+            serverFlag: storeFlags.server, storeFlag: storeFlags.store, host: nil,
+            settings: settings)
         // A server that is asked with TLS, also on this machine.
-        for case .server(let address, _)? in [store?.choice, snapshots?.choice]
+        for case .server(let address, _)? in [store?.choice, snapshots?.choice, configured]
         where try address.authority == ServerAddress("http://\(host)").authority {
             return try client(
                 try RegistryLocation(address: address.url), reference.name, server: address)

@@ -1,3 +1,4 @@
+import CASClient
 import CASCore
 
 /// The address of a server, taken apart as far as settings need it.
@@ -39,8 +40,7 @@ struct ServerAddress: Hashable, Sendable {
     /// The address of a host that stands in a reference: TLS, but for this machine.
     init(host text: String) throws {
         let name = text.prefix { $0 != ":" }
-        let isHere =
-            name == "localhost" || name.hasPrefix("127.") || text.hasPrefix("[::1]")
+        let isHere = WebOrigin.isLoopback(String(name)) || text.hasPrefix("[::1]")
         try self.init((isHere ? "http://" : "https://") + text)
     }
 
@@ -81,7 +81,5 @@ struct ServerAddress: Hashable, Sendable {
     }
 
     /// Whether traffic to it stays on this machine.
-    var isLoopback: Bool {
-        host == "localhost" || host.hasPrefix("127.") || host == "[::1]"
-    }
+    var isLoopback: Bool { WebOrigin.isLoopback(host) }
 }
