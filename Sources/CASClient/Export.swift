@@ -46,7 +46,7 @@ package enum Export {
             if !belonging.isEmpty { images.append(belonging) }
         }
         return try withoutActuallyEscaping(sink) { sink in
-            let writer = ExportWriter(sink)
+            let writer = ExportWriter(limits, sink)
             try writer.begin(
                 ExportManifest(
                     refs: summary.refs, software: software, created: SystemClock().now(),

@@ -15,7 +15,12 @@ final class ExportWriter {
     private var writtenBytes: UInt64 = 0
     private var written: Set<Digest> = []
 
-    init(_ sink: @escaping (UnsafeRawBufferPointer) throws -> Void) { self.sink = sink }
+    private let limits: Limits
+
+    init(_ limits: Limits, _ sink: @escaping (UnsafeRawBufferPointer) throws -> Void) {
+        self.limits = limits
+        self.sink = sink
+    }
 
     /// Whether a blob stands in the file.
     func contains(_ digest: Digest) -> Bool { written.contains(digest) }
@@ -24,7 +29,13 @@ final class ExportWriter {
     func insert(_ digest: Digest) { written.insert(digest) }
 
     func begin(_ manifest: ExportManifest) throws {
-        buffer.append(ExportFormat.head(manifest))
+        let head = ExportFormat.head(manifest)
+        guard head.count <= limits.requestBytes else {
+            throw CASError(
+                .resourceExhausted, "the list of what goes into one file would be too long to read",
+                hint: "export fewer refs at once")
+        }
+        buffer.append(head)
         try flush()
     }
 

@@ -67,6 +67,8 @@ package struct Limits: Sendable {
     package var tagsPerManifest = 64
     /// Manifests that one request names at most: an index, those below it, and what is about them.
     package var imageManifests = 10_000
+    /// Bytes of all manifests of images that one commit brings.
+    package var broughtManifestBytes = 64 << 20
     /// Names that what one ref stands for lies in at most: its own, and those of images below it.
     package var imagesPerRef = 16
     /// Uploads to repositories of images at once at most, resting ones too.

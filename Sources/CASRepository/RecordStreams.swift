@@ -44,12 +44,31 @@ extension Repository {
                 .resourceExhausted, "\(digests.count) digests in one request are too many")
         }
         var distinct = Array(Set(digests)).filter { $0 != .empty }
-        let derived = listsOnly ? [] : try derivedContents(distinct, domain: domain)
-        let made = Set(derived.map(\.layer.digest))
-        distinct.removeAll { made.contains($0) }
-        let found = try catalog.read {
-            try PlanBuilder.units(distinct, reader: $0, domain: domain)
+        var derived: [DerivedContent] = []
+        var search = Result {
+            try catalog.read { try PlanBuilder.units(distinct, reader: $0, domain: domain) }
         }
+        do {
+            _ = try search.get()
+        } catch let error as CASError
+            where !listsOnly && [.notFound, .dataLoss].contains(error.code)
+        {
+            // Only what is not stored can be made.
+            derived = try derivedContents(distinct, domain: domain)
+            guard let only = derived.first else { throw error }
+            // Each takes memory by the files of its tree while it is read.
+            guard derived.count == 1 else {
+                throw CASError(
+                    .resourceExhausted, "one layer that is made of a tree is sent at a time",
+                    hint: "ask for each by itself")
+            }
+            distinct.removeAll { $0 == only.layer.digest }
+            let rest = distinct
+            search = Result {
+                try catalog.read { try PlanBuilder.units(rest, reader: $0, domain: domain) }
+            }
+        }
+        let found = try search.get()
         let units = FetchPlan.inPackOrder(found.units, found.chunks)
         let stored = PackRecordSource(
             self,

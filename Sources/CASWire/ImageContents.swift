@@ -155,6 +155,10 @@ package struct ImageContents: WireMessage {
             return true
         }
         guard !name.isEmpty else { throw WireFailure.lacks("a name") }
+        // What is named often would be read and hashed as often.
+        guard Set(manifests.map(\.digest)).count == manifests.count,
+            Set(blobs.map(\.digest)).count == blobs.count
+        else { throw WireFailure.malformed("a list with something twice") }
     }
 }
 

@@ -124,7 +124,8 @@ struct PurgeRun {
             pace: pace, isDryRun: request.isDryRun, isContinued: false, use: use,
             search: isRepeated
                 ? nil : RootSearch(repository, digests[digests.count - 1], domain: domain),
-            earlier: mark == nil ? nil : PurgeTask.unfinished(repository, pace: pace))
+            earlier: mark == nil ? nil : PurgeTask.unfinished(repository, pace: pace),
+            names: PurgeRun.names(of: digests, repository, domain))
     }
 
     /// The rest of a purge.
@@ -141,7 +142,8 @@ struct PurgeRun {
 
     private init(
         _ repository: Repository, _ record: PurgeRecord, pace: CollectionPace, isDryRun: Bool,
-        isContinued: Bool, use: (any Sendable)?, search: RootSearch?, earlier: PurgeTask?
+        isContinued: Bool, use: (any Sendable)?, search: RootSearch?, earlier: PurgeTask?,
+        names: Set<String> = []
     ) {
         self.repository = repository
         self.record = record
@@ -155,9 +157,23 @@ struct PurgeRun {
         kept = Marking(repository, domain: record.domain, blocked: targets)
         reached = Marking(repository, domain: record.domain)
         for target in targets.sorted() { reached.add(Marking.Root(digest: target)) }
-        scan = RootScan(repository, domain: record.domain)
+        scan = RootScan(repository, domain: record.domain, forgetting: names)
         for name in ["purged", "purgedBytes", "rewrittenPacks", "removedRefs"] {
             progress.add(name, 0)
+        }
+    }
+
+    /// The names that have a target as an image: that they relied on its parts lately does not keep these.
+    private static func names(
+        of targets: [Digest], _ repository: Repository, _ domain: Domain
+    ) throws -> Set<String> {
+        try repository.catalog.read { reader in
+            var names: Set<String> = []
+            for target in targets {
+                let links = try reader.links(to: target, limit: .max, domain: domain)
+                names.formUnion(links.lazy.filter { $0.kind == .manifest }.map(\.name))
+            }
+            return names
         }
     }
 
@@ -189,6 +205,14 @@ struct PurgeRun {
                 try reader.purged([digest], domain: domain)[0] != nil
             {
                 return ([digest], true)
+            }
+            if try reader.location(of: digest, domain: domain) == nil,
+                try reader.derivedImages(naming: digest, limit: 1, domain: domain).first != nil
+            {
+                throw CASError(
+                    .failedPrecondition,
+                    "this is a layer that is made of a snapshot's files when somebody asks for it",
+                    hint: "purge the file in it, or the snapshot", digest: digest)
             }
             let source = try StoredDirectories(repository, reader, domain: domain)
             guard let snapshot = try source.snapshot(digest) else {

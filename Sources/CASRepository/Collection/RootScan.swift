@@ -24,12 +24,13 @@ struct RootScan {
     private var rules: RuleSet?
     private var images: ImageRootScan
 
-    init(_ repository: Repository, domain: Domain) {
+    /// A scan; what the names of `forgotten` relied on lately, and nothing else of them has, counts for nothing.
+    init(_ repository: Repository, domain: Domain, forgetting forgotten: Set<String> = []) {
         self.domain = domain
         now = repository.clock.now()
         monotonic = repository.clock.monotonicNanoseconds()
         protectedSeconds = repository.configuration.protectedSeconds
-        images = ImageRootScan(repository, domain: domain)
+        images = ImageRootScan(repository, domain: domain, forgetting: forgotten)
     }
 
     /// The next roots; nil once there are no more.

@@ -32,6 +32,7 @@ extension Repository {
     /// Everything that was uploaded is durable by then. Throws `invalidArgument` for what is no manifest.
     func bring(_ images: [ImageContents], domain: Domain) throws -> BroughtImages {
         var brought = BroughtImages()
+        var readBytes = 0
         for contents in images {
             try Repository.requireName(contents.name)
             var aliases: [[UInt8]: Digest] = [:]
@@ -49,6 +50,13 @@ extension Repository {
                 guard let bytes = try manifestBytes(entry.digest, domain) else {
                     brought.missing.append(entry.digest)
                     continue
+                }
+                readBytes += bytes.count
+                guard readBytes <= limits.broughtManifestBytes else {
+                    throw CASError(
+                        .resourceExhausted,
+                        "the manifests of the images are more than one push may bring",
+                        hint: "bring fewer of them at once")
                 }
                 manifests.append(
                     try ManifestPut(

@@ -18,9 +18,12 @@ struct ImageRootScan {
     private let domain: Domain
     /// Seconds since 1970 from which on a link that was relied on keeps something.
     private let oldest: Int64
+    /// Names whose links keep only what was pushed by digest.
+    private let forgotten: Set<String>
 
-    init(_ repository: Repository, domain: Domain) {
+    init(_ repository: Repository, domain: Domain, forgetting forgotten: Set<String> = []) {
         self.domain = domain
+        self.forgotten = forgotten
         oldest = repository.clock.now().seconds - Int64(clamping: repository.limits.linkSeconds)
     }
 
@@ -28,6 +31,7 @@ struct ImageRootScan {
     init(uploadsOf domain: Domain) {
         self.domain = domain
         oldest = 0
+        forgotten = []
         stage = .uploads(after: nil)
     }
 
@@ -37,7 +41,10 @@ struct ImageRootScan {
         case .links(let after):
             let page = try reader.links(after: after, limit: limit, domain: domain)
             stage = page.count < limit ? .uploads(after: nil) : .links(after: page.last?.link)
-            return page.filter { $0.link.isRoot || $0.used > oldest }.map {
+            let kept = page.filter {
+                $0.link.isRoot || ($0.used > oldest && !forgotten.contains($0.link.name))
+            }
+            return kept.map {
                 Marking.Root(digest: $0.link.digest, kind: "link", name: $0.link.name)
             }
         case .uploads(let after):

@@ -28,7 +28,14 @@ struct UsageCommand: ParsableCommand {
     func run() throws {
         try storeFlags.withStore(settings: try Settings.load()) { store in
             let report = try store.connection.usage()
-            let shares = try report.hasImages ? ImageSharesReport(store.connection) : nil
+            var shares: ImageSharesReport?
+            do {
+                if report.hasImages { shares = try ImageSharesReport(store.connection) }
+            } catch let error as CASError
+                where [.resourceExhausted, .unavailable].contains(error.code)
+            {
+                Console.note("what images share is not shown: \(printable(error.message))")
+            }
             if output.json { return Console.data(report.json(shares)) }
             var table = TextTable(.left, .left)
             table.add("store", store.choice.text)
