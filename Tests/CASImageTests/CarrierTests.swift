@@ -22,7 +22,7 @@ import Testing
         try world.carry("team/source", kind)
         let carried = try world.open()
         #expect(carried.digest == pushed)
-        #expect(carried.provenance?.author == "ada")
+        #expect(carried.provenance?.author == "ada" && carried.provenance?.subject == "")
         let summary = try world.fetch(carried)
         #expect(summary.restore.files == 5)
         let again = try world.snapshot(of: "fetched")

@@ -67,6 +67,8 @@ final class CarrierWorld {
         var request = CarrierLayers.Request(path: ref)
         request.imageOptions = options
         request.provenance = try store.ref(try RefName(ref))?.provenance
+        // Whoever makes an image may write into it what he likes.
+        request.provenance?.subject = "somebody@example.org"
         request.compression = compression
         let carrier = try CarrierLayers(request, from: store, counters: ProgressCounters())
         var build = ImageBuild(

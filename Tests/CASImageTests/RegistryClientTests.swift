@@ -23,6 +23,47 @@ private func sample(_ count: Int) -> [UInt8] {
 }
 
 @Suite struct RegistryClientTests {
+    @Test func `only a host that is this machine by its name is asked without TLS`() throws {
+        for host in ["localhost:5000", "127.0.0.1", "127.9.9.9:80", "[::1]:5000"] {
+            #expect(try !RegistryLocation(host: host).origin.isSecure, "\(host)")
+        }
+        for host in ["127.0.0.1.example.org", "127.corp.example:5000", "127.0.0.1.5:80"] {
+            #expect(try RegistryLocation(host: host).origin.isSecure, "\(host)")
+        }
+    }
+
+    @Test func `a base is of the platform that was asked for`() throws {
+        let config = try JSON(decoding: Array(#"{"os":"linux","architecture":"arm64"}"#.utf8))
+        try ImagePlatform("linux/arm64").require(config, of: "base")
+        for other in ["linux/amd64", "linux/arm64/v8"] {
+            let error = #expect(throws: CASError.self) {
+                try ImagePlatform(other).require(config, of: "base")
+            }
+            #expect(error?.code == .failedPrecondition)
+        }
+    }
+
+    @Test func `what the receiver of an answer throws is no failure of who gave it`() throws {
+        struct Elsewhere: Error {}
+        let registry = try LoopbackRegistry()
+        defer { try? registry.stop() }
+        let client = try client(registry)
+        let bytes = sample(100_000)
+        let digest = OCIDigest.of(bytes)
+        _ = try client.upload(digest, size: UInt64(bytes.count)) { write in
+            try bytes.withUnsafeBytes { try write($0) }
+        }
+        let descriptor = Descriptor(mediaType: MediaType.imageLayer, of: bytes)
+        var count = 0
+        #expect(throws: Elsewhere.self) {
+            try client.read(descriptor) { _ in
+                count += 1
+                throw Elsewhere()
+            }
+        }
+        #expect(count == 1)
+    }
+
     @Test func `what was put is got back, digest by digest`() throws {
         let registry = try LoopbackRegistry()
         defer { try? registry.stop() }

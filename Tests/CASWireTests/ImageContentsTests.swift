@@ -112,6 +112,13 @@ import Testing
         #expect(throws: CASError.self) {
             try twice.withUnsafeBytes { try RefImages(decoding: $0, limits: limits) }
         }
+        // Each would be read and hashed as often as it is named.
+        for repeated in [
+            ImageContents(name: "team/app", manifests: many.manifests),
+            ImageContents(name: "team/app", blobs: Self.contents.blobs + Self.contents.blobs),
+        ] {
+            #expect(throws: CASError.self) { try ImageContents(decoding: repeated.encode()) }
+        }
         var short = Self.contents
         short.blobs[0].sha512 = [1]
         #expect(throws: CASError.self) { try ImageContents(decoding: short.encode()) }
