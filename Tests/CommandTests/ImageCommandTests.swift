@@ -43,6 +43,11 @@ import Testing
         let words = "image dockerfile --base team/python:3.12 --workspace team/train"
         try fixture.cas(words, environment: ["CAS_SERVER": "https://cas.example"])
         try fixture.cas(words)
+        // A line break would end the instruction, and begin another one.
+        let broken = try fixture.run(
+            words.split(separator: " ").map(String.init) + ["--env", "A=1\nRUN evil"],
+            environment: ["CAS_SERVER": "https://cas.example"])
+        #expect(broken.status == 1 && broken.output.isEmpty)
         try Snapshot.check(fixture, "image-dockerfile")
     }
 

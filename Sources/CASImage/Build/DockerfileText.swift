@@ -21,6 +21,16 @@ package struct DockerfileText: CustomStringConvertible, Sendable {
                 "a Dockerfile on top of nothing has no way to make an empty directory",
                 hint: "leave --directory out, or name a base with a shell")
         }
+        // A line break ends an instruction, whatever quotes stand around it.
+        let texts =
+            options.environment + options.labels.flatMap { [$0.key, $0.value] } + [
+                options.user, options.workingDirectory,
+            ]
+        guard !texts.contains(where: { $0.utf8.contains { $0 < 0x20 } }) else {
+            throw CASError(
+                .unimplemented, "a Dockerfile has no way to say a value with a line break",
+                hint: "cas image build takes it as it is")
+        }
         self.directories = directories
         self.base = base
         self.owner = owner
