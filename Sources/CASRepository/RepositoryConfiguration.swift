@@ -44,7 +44,8 @@ enum SettingName {
     static let chunker = "chunker"
     /// One byte while somebody collects or purges, who has to hear of chunk lists that come.
     static let collecting = "collecting"
-    /// What a purge that is not done yet removes: a `Purged` event of its targets (Protocol.md).
+    /// What a purge that is not done yet removes: whether that is a tree, in a byte, and a `Purged` event of its
+    /// targets (Protocol.md).
     static let purge = "purge"
     /// How far the background scrub is (ScrubCursor).
     static let scrub = "scrub"

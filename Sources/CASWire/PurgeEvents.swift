@@ -4,6 +4,8 @@ package import CASCore
 package struct PurgeRecord: Hashable, Sendable {
     /// Digests in one record at most; a purge of more takes several.
     package static let maximumDigests = 10_000
+    /// Names in what is noted of a purge at most.
+    package static let maximumNames = 10_000
 
     /// What no push, import or rebuild brings back.
     package var digests: [Digest]
@@ -13,6 +15,12 @@ package struct PurgeRecord: Hashable, Sendable {
     package var provenance: Provenance
     /// Whose it was.
     package var domain: Domain
+    /// Names that had a target as an image: what they relied on before does not keep it.
+    ///
+    /// Only in what is noted of a purge that is under way.
+    package var names: [String] = []
+    /// When the purge began to look for what is kept; noted with the names.
+    package var begun: Timestamp?
 
     /// A purge from its parts.
     package init(digests: [Digest], reason: String, provenance: Provenance, domain: Domain) {
@@ -29,7 +37,7 @@ extension StoreEvent {
         var record = PurgeRecord(
             digests: [], reason: "", provenance: Provenance(), domain: .standard)
         var sequence: UInt64 = 0
-        try readFields(bytes, upTo: 5) { number, type, reader in
+        try readFields(bytes, upTo: 7) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited):
                 guard record.digests.count < PurgeRecord.maximumDigests else {
@@ -41,6 +49,13 @@ extension StoreEvent {
                 record.provenance = try Provenance(decoding: try reader.bytes(), limits: limits)
             case (4, .varint): record.domain = try reader.domain()
             case (5, .varint): sequence = try reader.varint()
+            case (6, .lengthDelimited):
+                guard record.names.count < PurgeRecord.maximumNames else {
+                    throw WireFailure.tooMany("names")
+                }
+                record.names.append(try reader.repositoryName())
+            case (7, .lengthDelimited):
+                record.begun = try reader.timestamp()
             default: return false
             }
             return true

@@ -172,6 +172,8 @@ package enum StoreEvent: Hashable, Sendable {
             output.append(field: 3, message: record.provenance)
             output.append(field: 4, varint: UInt64(record.domain.rawValue))
             output.append(field: 5, varint: sequence)
+            for name in record.names { output.append(element: 6, bytes: Array(name.utf8)) }
+            output.append(field: 7, time: record.begun)
         case .checkpointed(let checkpoint, let event, let sequence):
             output.append(Kind.checkpointed.rawValue)
             output.append(field: 1, identifier: checkpoint)

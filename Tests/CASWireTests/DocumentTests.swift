@@ -26,7 +26,9 @@ import Testing
     }
 
     @Test func `events of the page come back as they are`() throws {
-        for name in ["store-event", "ref-renewed", "rule-set", "pinned", "oci-linked"] {
+        for name in [
+            "store-event", "ref-renewed", "rule-set", "pinned", "oci-linked", "purge-begun",
+        ] {
             let event = try StoreEvent(decoding: try example(name))
             let again = try StoreEvent(decoding: event.encode())
             #expect(again == event, "\(name)")
@@ -38,6 +40,24 @@ import Testing
         #expect(renewal.lifetime == 604_800)
         #expect(renewal.move == 7)
         #expect(sequence == 9)
+    }
+
+    @Test
+    func `a purge of the page says what counts for nothing, and an older one nothing of that`()
+        throws
+    {
+        guard
+            case .purged(var record, sequence: 0) =
+                try StoreEvent(decoding: try example("purge-begun"))
+        else { return #expect(Bool(false), "it is another event") }
+        #expect(record.names == ["team/image"] && record.begun?.seconds == 1_795_525_200)
+        #expect(record.digests == [Digest.of(Array("snapshot".utf8))])
+        (record.names, record.begun) = ([], nil)
+        let older = StoreEvent.purged(record, sequence: 3)
+        #expect(try StoreEvent(decoding: older.encode()) == older)
+        record.names = [String](repeating: "a", count: PurgeRecord.maximumNames + 1)
+        let tooMany = StoreEvent.purged(record, sequence: 0).encode()
+        #expect(throws: CASError.self) { try StoreEvent(decoding: tooMany) }
     }
 
     @Test func `a link of the page says what it says`() throws {

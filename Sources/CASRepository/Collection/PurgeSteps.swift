@@ -15,6 +15,8 @@ extension PurgeRun {
             try Barrier.begin(limit: pace.rows, transaction, domain: domain)
         }
         guard !isMore else { return }
+        if !isContinued { record.begun = repository.clock.now() }
+        scan = RootScan(repository, forgetting: record)
         phase = .roots
         guard isContinued else { return }
         resumed = .refs

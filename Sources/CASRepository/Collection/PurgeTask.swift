@@ -57,8 +57,8 @@ struct PurgeRun {
     }
 
     let repository: Repository
-    /// The targets, whatever keeps them, and why they go.
-    let record: PurgeRecord
+    /// The targets, whatever keeps them, why they go, and what counts for nothing.
+    var record: PurgeRecord
     let pace: CollectionPace
     let isDryRun: Bool
     /// Whether it is the rest of one whose process ended: what it noted is in the catalog.
@@ -117,15 +117,15 @@ struct PurgeRun {
         let provenance = Provenance(
             message: "purged: \(request.reason)", time: repository.clock.now(),
             subject: request.subject)
+        var record = PurgeRecord(
+            digests: digests, reason: request.reason, provenance: provenance, domain: domain)
+        record.names = try PurgeRun.names(of: digests, repository, domain)
         try self.init(
-            repository,
-            PurgeRecord(
-                digests: digests, reason: request.reason, provenance: provenance, domain: domain),
-            pace: pace, isDryRun: request.isDryRun, isContinued: false, use: use,
+            repository, record, pace: pace, isDryRun: request.isDryRun, isContinued: false,
+            use: use,
             search: isRepeated
                 ? nil : RootSearch(repository, digests[digests.count - 1], domain: domain),
-            earlier: mark == nil ? nil : PurgeTask.unfinished(repository, pace: pace),
-            names: PurgeRun.names(of: digests, repository, domain))
+            earlier: mark == nil ? nil : PurgeTask.unfinished(repository, pace: pace))
     }
 
     /// The rest of a purge.
@@ -142,8 +142,7 @@ struct PurgeRun {
 
     private init(
         _ repository: Repository, _ record: PurgeRecord, pace: CollectionPace, isDryRun: Bool,
-        isContinued: Bool, use: (any Sendable)?, search: RootSearch?, earlier: PurgeTask?,
-        names: Set<String> = []
+        isContinued: Bool, use: (any Sendable)?, search: RootSearch?, earlier: PurgeTask?
     ) {
         self.repository = repository
         self.record = record
@@ -157,23 +156,25 @@ struct PurgeRun {
         kept = Marking(repository, domain: record.domain, blocked: targets)
         reached = Marking(repository, domain: record.domain)
         for target in targets.sorted() { reached.add(Marking.Root(digest: target)) }
-        scan = RootScan(repository, domain: record.domain, forgetting: names)
+        scan = RootScan(repository, forgetting: record)
         for name in ["purged", "purgedBytes", "rewrittenPacks", "removedRefs"] {
             progress.add(name, 0)
         }
     }
 
     /// The names that have a target as an image: that they relied on its parts lately does not keep these.
+    ///
+    /// Of too many the others keep what they relied on for a day.
     private static func names(
         of targets: [Digest], _ repository: Repository, _ domain: Domain
-    ) throws -> Set<String> {
+    ) throws -> [String] {
         try repository.catalog.read { reader in
             var names: Set<String> = []
             for target in targets {
                 let links = try reader.links(to: target, limit: .max, domain: domain)
                 names.formUnion(links.lazy.filter { $0.kind == .manifest }.map(\.name))
             }
-            return names
+            return Array(names.sorted().prefix(PurgeRecord.maximumNames))
         }
     }
 

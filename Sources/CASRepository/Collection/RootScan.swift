@@ -24,13 +24,19 @@ struct RootScan {
     private var rules: RuleSet?
     private var images: ImageRootScan
 
-    /// A scan; what the names of `forgotten` relied on lately, and nothing else of them has, counts for nothing.
-    init(_ repository: Repository, domain: Domain, forgetting forgotten: Set<String> = []) {
+    /// A scan for a purge: what its names relied on before it began, and nothing else of them has, counts for nothing.
+    init(_ repository: Repository, forgetting purge: PurgeRecord) {
+        self.init(repository, domain: purge.domain)
+        images = ImageRootScan(repository, domain: domain, forgetting: purge)
+    }
+
+    /// A scan.
+    init(_ repository: Repository, domain: Domain) {
         self.domain = domain
         now = repository.clock.now()
         monotonic = repository.clock.monotonicNanoseconds()
         protectedSeconds = repository.configuration.protectedSeconds
-        images = ImageRootScan(repository, domain: domain, forgetting: forgotten)
+        images = ImageRootScan(repository, domain: domain)
     }
 
     /// The next roots; nil once there are no more.

@@ -60,6 +60,8 @@ extension Repository {
         let transaction = context.transaction
         let domain = record.domain
         var record = record
+        // Nobody goes on with what was taken.
+        (record.names, record.begun) = ([], nil)
         // Without its configuration an image is nothing, and would be made again; later nothing leads to it.
         for digest in record.digests {
             let images = try transaction.derivedImages(naming: digest, limit: .max, domain: domain)
@@ -104,8 +106,8 @@ extension Repository {
         }
     }
 
-    /// The purge that is under way, or was when its process ended: its targets and why they go, and whether
-    /// these are trees.
+    /// The purge that is under way, or was when its process ended: its targets and why they go, what counts for
+    /// nothing, and whether the targets are trees.
     func unfinishedPurge() throws -> (record: PurgeRecord, isTree: Bool)? {
         let mark = try catalog.read { try $0.setting(SettingName.purge) }
         guard let mark, let isTree = mark.first else { return nil }

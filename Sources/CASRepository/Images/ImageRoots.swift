@@ -18,12 +18,14 @@ struct ImageRootScan {
     private let domain: Domain
     /// Seconds since 1970 from which on a link that was relied on keeps something.
     private let oldest: Int64
-    /// Names whose links keep only what was pushed by digest.
+    /// Names whose links keep only what was pushed by digest, or relied on later than that.
     private let forgotten: Set<String>
+    private let forgottenUntil: Int64
 
-    init(_ repository: Repository, domain: Domain, forgetting forgotten: Set<String> = []) {
+    init(_ repository: Repository, domain: Domain, forgetting purge: PurgeRecord? = nil) {
         self.domain = domain
-        self.forgotten = forgotten
+        forgotten = Set(purge?.names ?? [])
+        forgottenUntil = purge?.begun?.seconds ?? .max
         oldest = repository.clock.now().seconds - Int64(clamping: repository.limits.linkSeconds)
     }
 
@@ -32,6 +34,7 @@ struct ImageRootScan {
         self.domain = domain
         oldest = 0
         forgotten = []
+        forgottenUntil = 0
         stage = .uploads(after: nil)
     }
 
@@ -42,7 +45,9 @@ struct ImageRootScan {
             let page = try reader.links(after: after, limit: limit, domain: domain)
             stage = page.count < limit ? .uploads(after: nil) : .links(after: page.last?.link)
             let kept = page.filter {
-                $0.link.isRoot || ($0.used > oldest && !forgotten.contains($0.link.name))
+                if $0.link.isRoot { return true }
+                let isForgotten = $0.used <= forgottenUntil && forgotten.contains($0.link.name)
+                return $0.used > oldest && !isForgotten
             }
             return kept.map {
                 Marking.Root(digest: $0.link.digest, kind: "link", name: $0.link.name)

@@ -18,7 +18,8 @@ import Testing
         let target = Digest.of(Array("gone".utf8))
         let signature = Digest.of(Array("signature".utf8))
 
-        init() throws {
+        /// An image that was pushed long ago, or just now.
+        init(isRecent: Bool = false) throws {
             store = try TestStore(.memory) { $0.limits.removedPerTransaction = 4 }
             let repository = store.repository
             var random = SeededGenerator(seed: 6)
@@ -41,7 +42,7 @@ import Testing
             }
             _ = try store.repository.put(
                 "team/image", "kept", tags: ["c"], blobs: shared.keys.sorted())
-            store.clock.advance(nanoseconds: 2 * Scene.day)
+            if !isRecent { store.clock.advance(nanoseconds: 2 * Scene.day) }
             try store.reopen()
         }
 
@@ -92,15 +93,15 @@ import Testing
         }
     }
 
-    @Test(arguments: [false, true])
+    @Test(arguments: [false, true], [false, true])
     func `what a purge of an image left at any step the next collection or purge does`(
-        isRebuilt: Bool
+        isRebuilt: Bool, isRecent: Bool
     ) throws {
         var steps = 0
         var refused = 0
         var isOver = false
         while !isOver {
-            let scene = try Scene()
+            let scene = try Scene(isRecent: isRecent)
             let task = try scene.task
             for _ in 0..<steps where try !task.step() { isOver = true }
             try scene.store.reopen(closing: steps % 2 == 0)
@@ -140,6 +141,32 @@ import Testing
             steps += 1
         }
         #expect(refused > 8, "\(steps) steps")
+    }
+
+    @Test(arguments: [false, true])
+    func `what its name relies on once a purge began stays, whether or not it is interrupted`(
+        isKilled: Bool
+    ) throws {
+        let scene = try Scene(isRecent: true)
+        let task = try scene.task
+        while try scene.store.repository.unfinishedPurge() == nil { _ = try task.step() }
+        if isKilled { try scene.store.reopen(closing: false) }
+        scene.store.clock.advance(nanoseconds: 5_000_000_000)
+        let (digest, bytes) = try #require(scene.only.min { $0.key < $1.key })
+        let repository = scene.store.repository
+        try repository.uploadBlob(bytes, to: "team/image")
+        if isKilled {
+            try repository.collectAll()
+        } else {
+            while try task.step() {}
+        }
+        let reasons = try repository.catalog.read {
+            try $0.purged(scene.only.keys.sorted(), domain: .standard)
+        }
+        #expect(reasons.count { $0 == nil } == 1)
+        #expect(try repository.blobBytes(digest) == bytes)
+        #expect(try repository.hasLink("team/image", digest, .blob))
+        try scene.expectKept("killed: \(isKilled)")
     }
 
     @Test func `an image whose configuration or layer goes is not made again`() throws {
