@@ -174,10 +174,14 @@ private final class ImportRun {
         var request = request(pending[0], push)
         guard movesSeveralRefs else { return request }
         var bytes = 0
+        var manifestBytes = request.manifestBytes
         for item in pending.dropFirst().prefix(limits.refsPerCommit - 1) {
             let other = self.request(item, .random())
             bytes += other.encode().count
-            guard bytes < ImportRun.commitBytes else { break }
+            manifestBytes += other.manifestBytes
+            guard bytes < ImportRun.commitBytes, manifestBytes <= limits.broughtManifestBytes else {
+                break
+            }
             request.others.append(other)
         }
         return request
@@ -233,5 +237,13 @@ private final class ImportRun {
             guard let digest = derived[name] else { continue }
             summary.refs[index].image = CarriedImage.derive(digest, of: name, target)
         }
+    }
+}
+
+extension PushRequest {
+    /// Bytes of the manifests that it brings.
+    fileprivate var manifestBytes: Int {
+        // A size that is not true the store finds out.
+        images.flatMap(\.manifests).reduce(0) { $0 + Int(min($1.size, 4 << 20)) }
     }
 }

@@ -69,6 +69,10 @@ package struct Limits: Sendable {
     package var imageManifests = 10_000
     /// Bytes of all manifests of images that one commit brings.
     package var broughtManifestBytes = 64 << 20
+    /// Manifests and blobs of one image at most, with all below it.
+    package var imageParts = 100_000
+    /// Manifests and blobs that are looked up in one commit at most, to know how large images are.
+    package var imagePartsPerCommit = 1_000_000
     /// Names that what one ref stands for lies in at most: its own, and those of images below it.
     package var imagesPerRef = 16
     /// Uploads to repositories of images at once at most, resting ones too.

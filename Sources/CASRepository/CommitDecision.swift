@@ -35,18 +35,20 @@ struct CommitDecision {
     }
     private let repository: Repository
     private let context: CommitContext
-    /// The images of each request; empty if there are none at all.
-    private let brought: [BroughtImages]
+    /// The images of all requests.
+    private let brought: BroughtImages
+    private let sums: ImageSums
     private let domain: Domain
 
     init(
-        _ repository: Repository, _ context: CommitContext, _ brought: [BroughtImages] = [],
+        _ repository: Repository, _ context: CommitContext, _ brought: BroughtImages,
         _ domain: Domain
     ) {
         self.brought = brought
         self.repository = repository
         self.context = context
         self.domain = domain
+        sums = ImageSums(repository, context.transaction, domain, bringing: brought)
     }
 
     private var transaction: any CatalogTransaction { context.transaction }
@@ -111,15 +113,24 @@ struct CommitDecision {
         let steps = try zip(zip(requests, present), contents).map {
             try step($0.0, $0.1, $1)
         }
+        let links = try links(for: requests)
         try admit(steps)
-        for (request, images) in zip(requests, brought) where !images.isEmpty {
-            try repository.requireRoom(
-                for: images,
-                tagging: request.kind == .manifest ? (request.ref.name, request.snapshot) : nil,
-                try RuleSet(try transaction.rules(domain: domain)), transaction, domain)
+        if let links {
+            try links.requireRoom(
+                try RuleSet(try transaction.rules(domain: domain)), transaction)
+            try links.make(context)
         }
-        for images in brought { try repository.link(images, context, domain) }
         return combined(try steps.map(carryOut))
+    }
+
+    /// What is to be linked; nil where no images are brought.
+    private func links(for requests: [PushRequest]) throws -> BroughtLinks? {
+        guard !brought.isEmpty else { return nil }
+        let tagged = requests.filter { $0.kind == .manifest }.map {
+            NamedDigest(name: $0.ref.name, digest: $0.snapshot)
+        }
+        return try BroughtLinks(
+            brought, tagging: Set(tagged), sums, repository, transaction, domain)
     }
 
     private func combined(_ responses: [PushResponse]) -> PushResponse {
@@ -135,12 +146,7 @@ struct CommitDecision {
         var contents: [Content] = []
         var digests: [Digest] = []
         var count: UInt64 = 0
-        for (index, request) in requests.enumerated() {
-            let (content, missing) = try content(of: request, index)
-            if let content, missing.count == 0 {
-                contents.append(content)
-                continue
-            }
+        func add(_ missing: (digests: [Digest], count: UInt64)) throws {
             for case (let digest, .some(let reason)) in zip(
                 missing.digests, try transaction.purged(missing.digests, domain: domain))
             {
@@ -150,35 +156,43 @@ struct CommitDecision {
             digests += missing.digests.prefix(room)
             count += missing.count
         }
+        let lacking = try repository.lacking(brought, transaction, domain)
+        try add((lacking, UInt64(lacking.count)))
+        for request in requests {
+            // An image of which something lacks is looked at once that is here.
+            if request.kind == .manifest, !lacking.isEmpty { continue }
+            let (content, missing) = try content(of: request)
+            if let content, missing.count == 0 {
+                contents.append(content)
+            } else {
+                try add(missing)
+            }
+        }
         return (contents, (digests, count))
     }
 
     /// What one ref is to name; nil, or what is missing, where that is not here.
     private func content(
-        of request: PushRequest, _ index: Int
+        of request: PushRequest
     ) throws -> (content: Content?, missing: (digests: [Digest], count: UInt64)) {
-        let images = brought.isEmpty ? BroughtImages() : brought[index]
-        let lacking = try repository.lacking(images, transaction, domain)
-        guard lacking.isEmpty else { return (nil, (lacking, UInt64(lacking.count))) }
         guard request.kind == .manifest else {
             var completeness = Completeness(context, domain: domain, limits: repository.limits)
             let (snapshot, missing) = try completeness.check(request.snapshot)
             return (snapshot.map { .snapshot($0) }, (missing.digests, missing.count))
         }
         let name = request.ref.name
-        let put = images.manifest(name, request.snapshot)
+        let put = brought.manifest(name, request.snapshot)
+        // The image that a snapshot is has no link: a ref that named it by itself would outlive what the name has
+        // of it.
         guard
             try put != nil
-                || repository.hasManifest(name, request.snapshot, transaction, domain),
+                || transaction.link(name, request.snapshot, .manifest, domain: domain) != nil,
             try repository.revive(request.snapshot, transaction, domain)
         else { return (nil, ([request.snapshot], 1)) }
-        let totals = try repository.imageTotals(
-            request.snapshot,
+        let totals = try sums.totals(
+            name, request.snapshot,
             bytes: try repository.blobSize(request.snapshot, transaction, domain) ?? 0,
-            parts: put.map { $0.parts + $0.optional }
-                ?? transaction.parts(of: request.snapshot, domain: domain) ?? [],
-            transaction, domain
-        ) { images.manifest(name, $0).map { $0.parts + $0.optional } }
+            parts: put?.reached ?? transaction.parts(of: request.snapshot, domain: domain) ?? [])
         return (.image(totals), ([], 0))
     }
 

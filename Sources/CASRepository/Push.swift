@@ -78,11 +78,12 @@ extension Repository {
                 }
             }
         }
-        var brought: [BroughtImages] = []
-        if request.all.contains(where: { !$0.images.isEmpty }) {
+        var brought = BroughtImages()
+        let images = request.all.flatMap(\.images)
+        if !images.isEmpty {
             // Their manifests are read before the commit, and may have come along just now.
             try commit(session: session, isEvent: false) { _ in }
-            brought = try request.all.map { try bring($0.images, domain: domain) }
+            brought = try bring(images, domain: domain)
         }
         let response = try commit(session: session, isEvent: true) { [self, brought] context in
             try CommitDecision(self, context, brought, domain).decide(request)

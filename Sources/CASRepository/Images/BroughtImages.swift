@@ -6,47 +6,67 @@ import CASWire
 
 /// Images that a commit brings, as far as they can be looked at before it: what their manifests say.
 struct BroughtImages {
-    /// What one name is to have.
-    struct Named {
-        let contents: ImageContents
-        let manifests: [ManifestPut]
-    }
-    fileprivate(set) var named: [Named] = []
+    /// What names are to have, as the request says it.
+    fileprivate(set) var contents: [ImageContents] = []
+    /// Manifests, each once, those that others name before these.
+    private(set) var order: [NamedDigest] = []
+    private var manifests: [NamedDigest: ManifestPut] = [:]
+    /// Manifests that answers for their tags call by their SHA-512.
+    private var shown: Set<NamedDigest> = []
     /// What is not here.
     fileprivate(set) var missing: [Digest] = []
 
-    var isEmpty: Bool { named.isEmpty && missing.isEmpty }
+    var isEmpty: Bool { contents.isEmpty }
 
     /// A manifest of a name.
     func manifest(_ name: String, _ digest: Digest) -> ManifestPut? {
-        for image in named where image.contents.name == name {
-            if let found = image.manifests.first(where: { $0.digest == digest }) { return found }
-        }
-        return nil
+        manifests[NamedDigest(name: name, digest: digest)]
+    }
+
+    /// All manifests, in their order.
+    var puts: [ManifestPut] { order.compactMap { manifests[$0] } }
+
+    /// Whether answers for the tags of a manifest call it by its SHA-512.
+    func isBySHA512(_ put: ManifestPut) -> Bool {
+        shown.contains(NamedDigest(name: put.manifest.name, digest: put.digest))
+    }
+
+    /// Adds what is said of a manifest that was read before; false if it was not.
+    fileprivate mutating func add(_ entry: ImageManifestEntry, _ key: NamedDigest) -> Bool {
+        if entry.isBySHA512 { shown.insert(key) }
+        return manifests[key]?.add(isByDigest: entry.isRoot, sha512: entry.sha512) != nil
+    }
+
+    fileprivate mutating func add(_ put: ManifestPut, _ key: NamedDigest) {
+        order.append(key)
+        manifests[key] = put
     }
 }
 
 extension Repository {
     /// Reads the manifests of images that a commit brings, and checks by which SHA-512 things go.
     ///
-    /// Everything that was uploaded is durable by then. Throws `invalidArgument` for what is no manifest.
+    /// Everything that was uploaded is durable by then. Throws `invalidArgument` for what is no manifest. One
+    /// manifest at a time is in memory.
     func bring(_ images: [ImageContents], domain: Domain) throws -> BroughtImages {
         var brought = BroughtImages()
-        var readBytes = 0
+        brought.contents = images
+        var aliases: [String: [[UInt8]: Digest]] = [:]
         for contents in images {
             try Repository.requireName(contents.name)
-            var aliases: [[UInt8]: Digest] = [:]
             for (digest, alias) in contents.manifests.map({ ($0.digest, $0.sha512) })
                 + contents.blobs.map({ ($0.digest, $0.sha512) })
             where !alias.isEmpty {
-                if try isNamed(digest, by: alias, domain) {
-                    aliases[alias] = digest
-                } else {
-                    brought.missing.append(digest)
-                }
+                // Of what is not here it is taken for true: nothing is committed without it.
+                aliases[contents.name, default: [:]][alias] = digest
+                if try !isNamed(digest, by: alias, domain) { brought.missing.append(digest) }
             }
-            var manifests: [ManifestPut] = []
+        }
+        var readBytes = 0
+        for contents in images {
             for entry in contents.manifests {
+                let key = NamedDigest(name: contents.name, digest: entry.digest)
+                if brought.add(entry, key) { continue }
                 guard let bytes = try manifestBytes(entry.digest, domain) else {
                     brought.missing.append(entry.digest)
                     continue
@@ -58,11 +78,10 @@ extension Repository {
                         "the manifests of the images are more than one push may bring",
                         hint: "bring fewer of them at once")
                 }
-                manifests.append(
-                    try ManifestPut(
-                        try newManifest(contents.name, entry, bytes, aliases, domain), limits))
+                let manifest = try newManifest(
+                    contents.name, entry, bytes, aliases[contents.name] ?? [:], domain)
+                brought.add(try ManifestPut(manifest, limits), key)
             }
-            brought.named.append(BroughtImages.Named(contents: contents, manifests: manifests))
         }
         return brought
     }
@@ -100,122 +119,63 @@ extension Repository {
         _ name: String, _ entry: ImageManifestEntry, _ bytes: [UInt8],
         _ aliases: [[UInt8]: Digest], _ domain: Domain
     ) throws -> NewManifest {
-        func resolve(_ digest: OCIDigest) throws -> Digest? {
+        /// What goes by a SHA-512 in another name only is answered as what does not exist.
+        func known(_ digest: OCIDigest) throws -> Digest? {
             switch digest {
-            case .sha256(let digest): digest
-            case .sha512(let alias): try aliases[alias] ?? self.digest(alias: alias, domain: domain)
+            case .sha256(let digest): return digest
+            case .sha512(let alias):
+                if let brought = aliases[alias] { return brought }
+                return try catalog.read { reader in
+                    guard let found = try reader.alias(alias, domain: domain),
+                        try has(name, found, as: [.blob, .manifest], reader, domain)
+                    else { return nil }
+                    return found
+                }
             }
         }
         func required(_ digests: [OCIDigest]) throws -> [Digest] {
-            try digests.map { digest in
-                guard let known = try resolve(digest) else {
-                    throw CASError(
-                        .invalidArgument, "an image names \(digest), and nothing is known by that")
-                }
-                return known
-            }
+            try digests.map { try known($0) ?? $0.stand }
         }
         let summary = try ManifestSummary.checked(bytes, entry.mediaType)
         var manifest = NewManifest(name: name, bytes: bytes, mediaType: summary.mediaType)
         manifest.artifactType = summary.artifactType
-        manifest.subject = try summary.subject.map {
-            // What nothing is known by stands for itself.
-            try resolve($0.digest) ?? $0.digest.stand
+        if case .sha512(let alias)? = summary.subject?.digest {
+            // It need not be in this name, and nobody is told.
+            manifest.subject =
+                try aliases[alias] ?? self.digest(alias: alias, domain: domain)
+                ?? OCIDigest.sha512(alias).stand
+        } else {
+            manifest.subject = try summary.subject.flatMap { try known($0.digest) }
         }
         manifest.sha512 = entry.sha512.isEmpty ? nil : entry.sha512
         manifest.isByDigest = entry.isRoot
         manifest.blobs = try required(summary.requiredBlobs)
         manifest.manifests = try required(summary.requiredManifests)
-        manifest.optional = try summary.optional.compactMap(resolve)
+        manifest.optional = try summary.optional.compactMap(known)
         return manifest
     }
 
-    /// What of brought images is not here whole; what is stays while a collection runs.
+    /// What of brought images is not here whole, each once; what is stays while a collection runs.
     func lacking(
         _ brought: BroughtImages, _ transaction: any CatalogTransaction, _ domain: Domain
     ) throws -> [Digest] {
         var missing = brought.missing
-        for image in brought.named {
-            let own = Set(image.contents.digests)
-            for digest in image.contents.digests where try !revive(digest, transaction, domain) {
+        var own: [String: Set<Digest>] = [:]
+        for contents in brought.contents {
+            own[contents.name, default: []].formUnion(contents.digests)
+            for digest in contents.digests where try !revive(digest, transaction, domain) {
                 missing.append(digest)
             }
-            for put in image.manifests {
-                var others = put.manifest
-                others.blobs.removeAll { own.contains($0) }
-                others.manifests.removeAll { own.contains($0) }
-                missing += try lacking(others, transaction, domain)
-            }
         }
-        return missing
-    }
-
-    /// Throws where a quota has no room for manifests that no tag and no index will hold.
-    func requireRoom(
-        for brought: BroughtImages, tagging tagged: (name: String, digest: Digest)?,
-        _ rules: RuleSet, _ transaction: any CatalogTransaction, _ domain: Domain
-    ) throws {
-        let now = clock.now()
-        for image in brought.named {
-            var held = Set(image.manifests.flatMap(\.manifest.manifests))
-            if let tagged, tagged.name == image.contents.name { held.insert(tagged.digest) }
-            for put in image.manifests
-            where put.manifest.isByDigest && !held.contains(put.digest) {
-                let bytes = try bytes(of: put, brought, transaction, domain)
-                let link = try self.link(of: put, bytes, now, transaction, domain)
-                try requireRoom(
-                    forLone: link, holding: put.manifest.manifests, rules, transaction, domain)
-            }
+        for put in brought.puts {
+            var others = put.manifest
+            let listed = own[others.name] ?? []
+            others.blobs.removeAll { listed.contains($0) }
+            others.manifests.removeAll { listed.contains($0) }
+            missing += try lacking(others, transaction, domain)
         }
-    }
-
-    /// Bytes of a manifest and all that it names.
-    private func bytes(
-        of put: ManifestPut, _ brought: BroughtImages, _ transaction: any CatalogTransaction,
-        _ domain: Domain
-    ) throws -> UInt64 {
-        try imageTotals(
-            put.digest, bytes: UInt64(put.manifest.bytes.count), parts: put.parts + put.optional,
-            transaction, domain
-        ) { brought.manifest(put.manifest.name, $0).map { $0.parts + $0.optional } }.bytes
-    }
-
-    /// Links everything that was brought.
-    func link(
-        _ brought: BroughtImages, _ context: CommitContext, _ domain: Domain
-    ) throws {
-        let now = clock.now()
-        for image in brought.named {
-            let name = image.contents.name
-            for blob in image.contents.blobs {
-                let size = try blobSize(blob.digest, context.transaction, domain) ?? blob.size
-                let link = OCILink(
-                    name: name, digest: blob.digest, kind: .blob, size: size, created: now)
-                try insert(link, context, now, domain)
-                if !blob.sha512.isEmpty {
-                    try insert(alias: blob.sha512, blob.digest, context, domain)
-                }
-            }
-            let shown = Set(image.contents.manifests.filter(\.isBySHA512).map(\.digest))
-            for put in image.manifests {
-                let bytes = try bytes(of: put, brought, context.transaction, domain)
-                var own = try self.link(of: put, bytes, now, context.transaction, domain)
-                own.isBySHA512 = own.isBySHA512 && shown.contains(put.digest)
-                try insert(own, context, now, domain)
-                if let alias = put.manifest.sha512 {
-                    try insert(alias: alias, put.digest, context, domain)
-                }
-                try holdFromNow(put, context, now, domain)
-            }
-        }
-    }
-
-    /// Whether a name has a manifest, by a link or because one of its snapshots is that image.
-    func hasManifest(
-        _ name: String, _ digest: Digest, _ transaction: any CatalogTransaction, _ domain: Domain
-    ) throws -> Bool {
-        if try transaction.link(name, digest, .manifest, domain: domain) != nil { return true }
-        return try derivedLink(name, digest, .manifest, transaction, domain) != nil
+        var seen: Set<Digest> = []
+        return missing.filter { seen.insert($0).inserted }
     }
 }
 

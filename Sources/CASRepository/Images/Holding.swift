@@ -8,20 +8,26 @@ import CASWire
 /// Only a manifest that was pushed by its digest and that none of these ever held is a root: it stays until somebody
 /// deletes it. All others go with what held them last.
 extension Repository {
-    /// The link of a manifest that is put.
+    /// The link of a manifest that is put; a tag or an index that comes along may hold it, and what it is about may be
+    /// among `subjects`.
+    ///
+    /// Where nothing holds it, it counts with the bytes of all that it names.
     func link(
-        of put: ManifestPut, _ bytes: UInt64, _ now: Timestamp,
+        of put: ManifestPut, _ bytes: UInt64, isHeld: Bool,
+        among subjects: Set<NamedDigest> = [], _ now: Timestamp,
         _ transaction: any CatalogTransaction, _ domain: Domain
     ) throws -> OCILink {
         var link = put.link(now)
         let present = try transaction.link(link.name, link.digest, .manifest, domain: domain)?.link
         let isAlone = put.manifest.isByDigest || present?.isRoot ?? false
         link.isRoot = false
-        guard isAlone, put.tags.isEmpty, try !isTagged(link, transaction, domain) else {
-            return link
-        }
+        guard isAlone, !isHeld, try !isTagged(link, transaction, domain) else { return link }
         link.loneBytes = bytes
-        link.isRoot = try !hasSubject(link, transaction, domain)
+        let isAboutOneOfThese =
+            link.subject.map {
+                subjects.contains(NamedDigest(name: link.name, digest: $0))
+            } ?? false
+        link.isRoot = try !isAboutOneOfThese && !hasSubject(link, transaction, domain)
         return link
     }
 
@@ -77,30 +83,41 @@ extension Repository {
         }
     }
 
-    /// Throws `resourceExhausted` where the quota of a name has no room for one more manifest that no tag and no index
-    /// holds.
+    /// Throws `resourceExhausted` where a quota has no room for manifests that no tag and no index holds.
     ///
     /// These are counted for themselves: who pushes an image in parts has both for a moment, the tag's old image and
-    /// the parts of the new one.
+    /// the parts of the new one. What makes the sum no larger than it was is never refused. Of those that are there
+    /// `replaced` count as they will be.
     func requireRoom(
-        forLone link: OCILink, holding held: [Digest], _ rules: RuleSet,
+        forLone links: [OCILink], insteadOf replaced: Set<NamedDigest>, _ rules: RuleSet,
         _ reader: any CatalogReader, _ domain: Domain
     ) throws {
-        guard link.loneBytes > 0, let rule = rules.rule(for: link.name),
-            let limit = rule.refusedBeyond
-        else { return }
-        let left = Set(held + [link.digest])
-        var sum = QuotaSum()
-        try forEachLoneManifest(rule.pattern, reader, domain) { other in
-            if !left.contains(other.digest) { sum.add(other.digest, other.loneBytes) }
+        let lone = links.filter { $0.loneBytes > 0 }
+        var checked: Set<String> = []
+        for link in lone {
+            guard let rule = rules.rule(for: link.name), let limit = rule.refusedBeyond,
+                checked.insert(rule.rule.pattern).inserted
+            else { continue }
+            var before = QuotaSum()
+            var sum = QuotaSum()
+            try forEachLoneManifest(rule.pattern, reader, domain) { other in
+                before.add(other.digest, other.loneBytes)
+                if !replaced.contains(NamedDigest(name: other.name, digest: other.digest)) {
+                    sum.add(other.digest, other.loneBytes)
+                }
+            }
+            let used = sum.bytes
+            let counted = lone.filter { rule.pattern.matches($0.name) }
+            for other in counted { sum.add(other.digest, other.loneBytes) }
+            guard sum.bytes > limit, sum.bytes > before.bytes else { continue }
+            throw CASError(
+                .resourceExhausted,
+                "the quota of '\(rule.rule.pattern)' is \(ByteCount.text(limit)): manifests without "
+                    + "a tag or index use \(ByteCount.text(used)), and "
+                    + (counted.count == 1 ? "this one has " : "these \(counted.count) have ")
+                    + ByteCount.text(sum.bytes - used) + " more",
+                hint: "delete some by their digest, or give them a tag", digest: link.digest)
         }
-        guard sum.total(with: link.digest, link.loneBytes) > limit else { return }
-        throw CASError(
-            .resourceExhausted,
-            "the quota of '\(rule.rule.pattern)' is \(ByteCount.text(limit)): manifests without a tag "
-                + "or index use \(ByteCount.text(sum.bytes)), and this one has "
-                + "\(ByteCount.text(link.loneBytes))",
-            hint: "delete some by their digest, or give them a tag", digest: link.digest)
     }
 
     private func forEachLoneManifest(

@@ -10,6 +10,12 @@ extension OCIDigest {
     package var stand: Digest { Digest.of(Array(description.utf8)) }
 }
 
+/// What a repository of images has, or is to have.
+struct NamedDigest: Hashable, Sendable {
+    let name: String
+    let digest: Digest
+}
+
 /// A manifest to be put, as the door read it; the store does not look into its bytes.
 package struct NewManifest: Sendable {
     /// The repository, a name without a tag.

@@ -59,9 +59,7 @@ extension Repository {
         let missing = try lacking(manifest, transaction, domain)
         guard missing.isEmpty else { return .missing(missing) }
         guard try revive(put.digest, transaction, domain) else { return nil }
-        let totals = try imageTotals(
-            put.digest, bytes: UInt64(manifest.bytes.count), parts: put.parts + put.optional,
-            transaction, domain)
+        let totals = try ImageSums(self, transaction, domain).totals(of: put)
         let rules = try RuleSet(try transaction.rules(domain: domain))
         let target = RefTarget(kind: .manifest, digest: put.digest)
         var moves: [(name: RefName, present: RefEntry?)] = []
@@ -75,9 +73,13 @@ extension Repository {
             moves.append((tag, present))
         }
         let now = clock.now()
-        let link = try link(of: put, totals.bytes, now, transaction, domain)
+        let link = try link(
+            of: put, totals.bytes, isHeld: !put.tags.isEmpty, now, transaction, domain)
+        let replaced = [put.digest] + manifest.manifests
         try requireRoom(
-            forLone: link, holding: manifest.manifests, rules, transaction, domain)
+            forLone: [link],
+            insteadOf: Set(replaced.map { NamedDigest(name: manifest.name, digest: $0) }),
+            rules, transaction, domain)
         try insert(link, context, now, domain)
         try holdFromNow(put, context, now, domain)
         if let sha512 = manifest.sha512 {
@@ -123,13 +125,11 @@ extension Repository {
             manifest.blobs.map { ($0, [OCILink.Kind.blob, .manifest]) }
             + manifest.manifests.map { ($0, [.manifest, .blob]) }
         for (digest, kinds) in needed where seen.insert(digest).inserted {
-            let isLinked = try kinds.contains { kind in
-                if try transaction.link(manifest.name, digest, kind, domain: domain) != nil {
-                    return true
-                }
-                return try derivedLink(manifest.name, digest, kind, transaction, domain) != nil
+            if try has(manifest.name, digest, as: kinds, transaction, domain),
+                try revive(digest, transaction, domain)
+            {
+                continue
             }
-            if isLinked, try revive(digest, transaction, domain) { continue }
             missing.append(digest)
             if missing.count == Repository.missingTold { return missing }
         }
@@ -139,30 +139,15 @@ extension Repository {
         return missing
     }
 
-    /// How many blobs an image has, and their bytes, each counted once.
-    ///
-    /// `brought` says what a manifest names that is put in the same commit.
-    func imageTotals(
-        _ manifest: Digest, bytes: UInt64, parts: [Digest],
-        _ transaction: any CatalogTransaction, _ domain: Domain,
-        brought: (Digest) -> [Digest]? = { _ in nil }
-    ) throws -> TreeTotals {
-        var totals = TreeTotals()
-        var seen: Set<Digest> = [manifest]
-        var waiting = parts
-        totals.files = 1
-        totals.bytes = bytes
-        while let digest = waiting.popLast() {
-            guard seen.insert(digest).inserted else { continue }
-            guard seen.count <= OCILink.maximumParts else {
-                throw CASError(.resourceExhausted, "an image names too many blobs")
-            }
-            waiting += try brought(digest) ?? transaction.parts(of: digest, domain: domain) ?? []
-            guard let size = try blobSize(digest, transaction, domain) else { continue }
-            totals.files += 1
-            totals.bytes = totals.bytes.addingReportingOverflow(size).partialValue
+    /// Whether a name has something as one of these, by a link or because one of its snapshots is that image.
+    func has(
+        _ name: String, _ digest: Digest, as kinds: [OCILink.Kind], _ reader: any CatalogReader,
+        _ domain: Domain
+    ) throws -> Bool {
+        try kinds.contains { kind in
+            if try reader.link(name, digest, kind, domain: domain) != nil { return true }
+            return try derivedLink(name, digest, kind, reader, domain) != nil
         }
-        return totals
     }
 
     /// Bytes of a blob, whether they are stored or made; nil if there is none.
@@ -176,8 +161,11 @@ extension Repository {
 
 /// A manifest that was looked at by itself.
 struct ManifestPut: Sendable {
-    let manifest: NewManifest
+    /// What was read of it, without its bytes: a commit may bring many.
+    private(set) var manifest: NewManifest
     let digest: Digest
+    /// Its bytes.
+    let size: UInt64
     let tags: [RefName]
     /// What it needs, each once, and what it names else.
     let parts: [Digest]
@@ -203,8 +191,10 @@ struct ManifestPut: Sendable {
         if let sha512 = manifest.sha512, sha512.count != SHA512Hasher.byteCount {
             throw CASError(.invalidArgument, "a SHA-512 has \(SHA512Hasher.byteCount) bytes")
         }
-        self.manifest = manifest
         digest = Digest.of(manifest.bytes)
+        size = UInt64(manifest.bytes.count)
+        self.manifest = manifest
+        self.manifest.bytes = []
         var seenTags: Set<String> = []
         tags = try manifest.tags.filter { seenTags.insert($0).inserted }.map {
             try RefName(name: manifest.name, tag: $0)
@@ -217,10 +207,19 @@ struct ManifestPut: Sendable {
         }
     }
 
+    /// All that it names.
+    var reached: [Digest] { parts + optional }
+
+    /// Takes note that somebody else puts it too: it goes by all that is said of it.
+    mutating func add(isByDigest: Bool, sha512: [UInt8]) {
+        manifest.isByDigest = manifest.isByDigest || isByDigest
+        if !sha512.isEmpty { manifest.sha512 = sha512 }
+    }
+
     func link(_ now: Timestamp) -> OCILink {
         OCILink(
             name: manifest.name, digest: digest, kind: .manifest,
-            size: UInt64(manifest.bytes.count), mediaType: manifest.mediaType,
+            size: size, mediaType: manifest.mediaType,
             artifactType: manifest.artifactType, subject: manifest.subject,
             isRoot: manifest.isByDigest, created: now, parts: parts, optional: optional,
             isBySHA512: manifest.sha512 != nil)
