@@ -8,8 +8,8 @@ import Synchronization
 
 /// The body of one request on its way into an upload.
 ///
-/// One piece is filled while the one before is cut, compressed and written by a thread of the pool, which
-/// no sender keeps while it rests. More than two pieces are never in memory.
+/// One piece is filled and hashed while the one before is cut, compressed and written by a thread of the pool,
+/// which no sender keeps while it rests. More than two pieces are never in memory.
 final class UploadBody: Sendable {
     private static let pieceBytes = 512 << 10
 
@@ -72,7 +72,11 @@ final class UploadBody: Sendable {
                 pace.end(next?.readableBytes ?? 0)
                 guard let next else { break }
                 try take(next.readableBytes)
-                next.withUnsafeReadableBytes { piece.append($0) }
+                next.withUnsafeReadableBytes {
+                    // Here, as cutting is the slower part.
+                    writer.hash($0)
+                    piece.append($0)
+                }
                 // Of a slow sender little is kept in memory.
                 guard
                     piece.count >= UploadBody.pieceBytes || since.duration(to: .now) > .seconds(1)
@@ -92,7 +96,7 @@ final class UploadBody: Sendable {
     /// Writes what came and was not written yet, where the body ended too early; blocks.
     func writeRest() throws {
         guard let piece = rest.withLock({ $0.take() }) else { return }
-        try writer.write(piece.bytes)
+        try writer.writeHashed(piece.bytes)
     }
 
     private func take(_ bytes: Int) throws {
@@ -128,7 +132,7 @@ private final class Pump {
         try await shared.bodies.acquire(bytes, for: loan)
         writing = Task { [shared, writer] in
             defer { shared.bodies.end(loan, bytes) }
-            try await shared.blocking { try writer.write(piece.bytes) }
+            try await shared.blocking { try writer.writeHashed(piece.bytes) }
         }
         current = piece
         return spare.take() ?? ReusableBuffer(capacity: piece.capacity)

@@ -1,6 +1,7 @@
 import CASCatalog
 import CASCore
 import CASPack
+import Synchronization
 
 /// Turns the bytes of an upload into chunks of the store: hashes, cuts, and writes what is new.
 ///
@@ -12,7 +13,8 @@ final class BlobIngest: ChunkSink {
     private let repository: Repository
     private let session: PushSession
     private let cutter: LayerCutter
-    private var hasher = DigestHasher()
+    /// The hash of the whole, which may run ahead of what is cut.
+    let digester = BlobDigester()
     private var chunkHasher = DigestHasher()
     private var records = ReusableBuffer(capacity: 64 << 10)
     /// Chunks that were not looked up yet, and where they lie in the cutter's buffer.
@@ -36,12 +38,17 @@ final class BlobIngest: ChunkSink {
 
     /// Takes the next bytes.
     func write(_ bytes: UnsafeRawBufferPointer) throws {
+        digester.update(bytes)
+        try writeHashed(bytes)
+    }
+
+    /// Takes the next bytes, which the digester has or gets meanwhile.
+    func writeHashed(_ bytes: UnsafeRawBufferPointer) throws {
         guard size + UInt64(bytes.count) <= repository.limits.imageBlobBytes else {
             throw CASError(
                 .resourceExhausted,
                 "a blob has at most \(ByteCount.text(repository.limits.imageBlobBytes))")
         }
-        hasher.update(bytes)
         content.take(bytes)
         size += UInt64(bytes.count)
         try cutter.append(bytes, to: self)
@@ -63,7 +70,7 @@ final class BlobIngest: ChunkSink {
     func finish() throws -> Digest {
         try cutter.finish(to: self)
         try flush()
-        return hasher.finish()
+        return try digester.finish(size)
     }
 
     /// Takes note that all that was written is durable.
@@ -122,6 +129,38 @@ final class BlobIngest: ChunkSink {
         }
         try repository.append(records.bytes, headers, packClass, session)
         writtenBytes += UInt64(records.count)
+    }
+}
+
+/// Hashes a blob from its first byte on, beside the thread that cuts it: each takes all bytes, in order.
+final class BlobDigester: Sendable {
+    /// One thread at a time has it; `@unchecked Sendable` since the mutex of its owner guards it.
+    private final class State: @unchecked Sendable {
+        var hasher = DigestHasher()
+        var size: UInt64 = 0
+    }
+    private let state = Mutex(State())
+
+    /// Bytes that it took.
+    var size: UInt64 { state.withLock { $0.size } }
+
+    /// Takes the next bytes.
+    func update(_ bytes: UnsafeRawBufferPointer) {
+        state.withLock { state in
+            state.hasher.update(bytes)
+            state.size += UInt64(bytes.count)
+        }
+    }
+
+    /// The digest of a blob of `size` bytes; throws `internalError` where it took others than were cut.
+    func finish(_ size: UInt64) throws -> Digest {
+        try state.withLock { state in
+            guard state.size == size else {
+                throw CASError(
+                    .internalError, "\(state.size) bytes of an upload were hashed, and \(size) cut")
+            }
+            return state.hasher.finish()
+        }
     }
 }
 

@@ -12,11 +12,13 @@ package final class UploadWriter: Sendable {
     private let repository: Repository
     private let upload: Mutex<OpenUpload?>
     private let identifier: Identifier
+    private let digester: BlobDigester
 
     init(_ repository: Repository, _ upload: OpenUpload) {
         self.repository = repository
         self.upload = Mutex(upload)
         identifier = upload.identifier
+        digester = upload.ingest.digester
     }
 
     deinit { abandon() }
@@ -26,9 +28,18 @@ package final class UploadWriter: Sendable {
 
     /// Takes the next bytes; after an error only `abandon` is possible.
     package func write(_ bytes: UnsafeRawBufferPointer) throws {
+        hash(bytes)
+        try writeHashed(bytes)
+    }
+
+    /// Hashes the next bytes, which `writeHashed` takes too, then or later; does not wait for who writes.
+    package func hash(_ bytes: UnsafeRawBufferPointer) { digester.update(bytes) }
+
+    /// Takes the next bytes, which are hashed by `hash`; after an error only `abandon` is possible.
+    package func writeHashed(_ bytes: UnsafeRawBufferPointer) throws {
         try upload.withLock { upload in
             guard let upload else { throw UploadWriter.ended() }
-            try upload.ingest.write(bytes)
+            try upload.ingest.writeHashed(bytes)
             try repository.checkpointIfDue(upload)
         }
     }
@@ -36,6 +47,12 @@ package final class UploadWriter: Sendable {
     /// Makes everything durable and ends the writing; bytes of the upload.
     package func checkpoint() throws -> UInt64 {
         try end(isGoingOn: true) { upload in
+            // Where a write failed, what came after it is hashed and not here.
+            guard digester.size == upload.ingest.size else {
+                throw CASError(
+                    .unavailable, "a part of the upload was lost on the way",
+                    hint: "ask how far it came, and go on from there")
+            }
             try repository.checkpoint(upload, withTail: true)
             return upload.ingest.size
         }

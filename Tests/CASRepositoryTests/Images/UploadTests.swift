@@ -83,6 +83,36 @@ import Testing
         }
     }
 
+    @Test func `the hash may run ahead of what is written, but what is kept has both`() throws {
+        let repository = try TestStore().repository
+        var random = SeededGenerator(seed: 13)
+        let bytes = random.bytes(30_000)
+        let identifier = try repository.beginUpload(Self.name, domain: .standard)
+        func writer(at offset: UInt64) throws -> UploadWriter {
+            try repository.append(Self.name, identifier, at: offset, domain: .standard)
+        }
+        func each(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) throws -> Void) rethrows {
+            for start in stride(from: range.lowerBound, to: range.upperBound, by: 2_500) {
+                try bytes[start..<start + 2_500].withUnsafeBytes(body)
+            }
+        }
+        let first = try writer(at: 0)
+        each(0..<10_000, first.hash)
+        try each(0..<10_000, first.writeHashed)
+        #expect(try first.checkpoint() == 10_000)
+        let second = try writer(at: 10_000)
+        each(10_000..<20_000, second.hash)
+        try each(10_000..<15_000, second.writeHashed)
+        #expect(try code { _ = try second.checkpoint() } == .unavailable)
+        #expect(
+            try repository.uploadStatus(Self.name, identifier, domain: .standard) == 10_000)
+        let third = try writer(at: 10_000)
+        each(10_000..<30_000, third.hash)
+        try each(10_000..<30_000, third.writeHashed)
+        let digest = try third.finish(expecting: .sha256(Digest.of(bytes)))
+        #expect(try repository.blobBytes(digest) == bytes)
+    }
+
     @Test func `a wrong offset, another name and a second writer are refused`() throws {
         let repository = try TestStore().repository
         let identifier = try repository.beginUpload(Self.name, domain: .standard)
