@@ -193,6 +193,11 @@ struct CommitDecision {
             name, request.snapshot,
             bytes: try repository.blobSize(request.snapshot, transaction, domain) ?? 0,
             parts: put?.reached ?? transaction.parts(of: request.snapshot, domain: domain) ?? [])
+        // Of one that is not brought the store may have lost a part.
+        let lost =
+            put == nil
+            ? try repository.lacking(inImage: request.snapshot, transaction, domain) : []
+        guard lost.isEmpty else { return (nil, (lost, UInt64(lost.count))) }
         return (.image(totals), ([], 0))
     }
 

@@ -86,7 +86,8 @@ struct ImageListing {
     let domain: Domain
     private(set) var contents: ImageContents
     private var manifests: Set<Digest> = []
-    private var blobs: Set<Digest> = []
+    /// Where in the list blobs stand.
+    private var blobs: [Digest: Int] = [:]
 
     init(_ repository: Repository, _ name: String, _ domain: Domain) {
         self.repository = repository
@@ -179,7 +180,11 @@ struct ImageListing {
     }
 
     private mutating func add(blob digest: Digest, _ alias: [UInt8]) throws -> Bool {
-        if blobs.contains(digest) { return true }
+        if let place = blobs[digest] {
+            // It may be named in both ways.
+            if !alias.isEmpty { contents.blobs[place].sha512 = alias }
+            return true
+        }
         guard
             let link = try repository.link(contents.name, digest, kind: .blob, domain: domain)
                 ?? repository.link(contents.name, digest, kind: nil, domain: domain)
@@ -187,7 +192,7 @@ struct ImageListing {
         let isStored = try repository.catalog.read {
             try $0.location(of: digest, domain: domain) != nil
         }
-        blobs.insert(digest)
+        blobs[digest] = contents.blobs.count
         contents.blobs.append(
             ImageBlob(
                 digest: digest, size: link.size, isDerived: !isStored && digest != .empty,

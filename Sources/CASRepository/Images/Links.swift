@@ -42,7 +42,7 @@ extension Repository {
         return try derivedLayer(digest, reader, domain) != nil
     }
 
-    /// The layer of this digest that is made of a tree; an image may also name it as one of the image below.
+    /// The layer of this digest that is made of a tree that is here; an image may also name it as one of the image below.
     func derivedLayer(
         _ digest: Digest, _ reader: any CatalogReader, _ domain: Domain
     ) throws -> DerivedLayer? {
@@ -50,7 +50,12 @@ extension Repository {
         for limit in [1, Int.max] {
             let images = try reader.derivedImages(naming: digest, limit: limit, domain: domain)
             for image in images {
-                if let layer = image.layers.first(where: { $0.digest == digest }) { return layer }
+                // A record may be older than what became of its tree.
+                if let layer = image.layers.first(where: { $0.digest == digest }),
+                    try reader.location(of: image.tree, domain: domain) != nil
+                {
+                    return layer
+                }
             }
             if images.count < limit { return nil }
         }

@@ -243,6 +243,54 @@ import Testing
         #expect(link?.parts.contains(Digest.of(bytes)) == true)
     }
 
+    @Test func `a layer that was made of a tree which is gone is missing`() throws {
+        let store = try TestStore()
+        var bringing = Bringing("team/app")
+        let config = bringing.blob(Array("{}".utf8))
+        let layer = bringing.blob(Array("layer".utf8), isSent: false)
+        let made = DerivedImage(
+            tree: digest("tree"), options: [], manifest: digest("manifest"), mediaType: "a/b",
+            config: config,
+            layers: [DerivedLayer(digest: layer, size: 5, format: 1, part: [], key: layer)],
+            created: store.clock.now())
+        try store.memoryCatalog.write { try $0.insert(derivedImage: made, domain: .standard) }
+        let image = bringing.image([config, layer])
+        let response = try commit(store, try bringing.request("team/app:v1", image), bringing)
+        #expect(response.outcome == .missing && response.missing == [layer])
+    }
+
+    @Test func `an image of which the store lost a part gets no further tag`() throws {
+        let store = try TestStore()
+        var bringing = Bringing("team/app")
+        let layer = bringing.blob(random: 300)
+        let image = bringing.image([bringing.blob(Array("{}".utf8)), layer])
+        #expect(
+            try commit(store, try bringing.request("team/app:v1", image), bringing).outcome == .done
+        )
+        var further = try bringing.request("team/app:v2", image)
+        further.images = []
+        try store.memoryCatalog.write { try $0.remove(locations: [layer], domain: .standard) }
+        let response = try commit(store, further)
+        #expect(response.outcome == .missing && response.missing == [layer])
+        #expect(try commit(store, further, bringing).outcome == .done)
+    }
+
+    @Test func `a blob that is named by both of its digests is listed with both`() throws {
+        let store = try TestStore()
+        var bringing = Bringing("team/app")
+        let config = bringing.blob(Array("{}".utf8))
+        let layer = bringing.blob(Array("layer".utf8), bySHA512: true)
+        bringing.call(Array("by its SHA-256".utf8), .sha256(layer))
+        let image = bringing.image([config, digest("by its SHA-256"), layer])
+        try commit(store, try bringing.request("team/app:v1", image), bringing)
+        let found = try store.repository.images(of: image, name: "team/app", domain: .standard)
+        #expect(found.images == [bringing.contents])
+        let other = try TestStore()
+        var request = try bringing.request("team/app:v1", image)
+        request.images = found.images
+        #expect(try commit(other, request, bringing).outcome == .done)
+    }
+
     @Test func `the image that a snapshot is gets a tag of its own only if it is brought`() throws {
         let store = try TestStore()
         try store.repository.push(try SampleTree.random(7, largestFile: 900), to: "team/app")

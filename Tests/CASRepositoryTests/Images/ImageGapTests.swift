@@ -144,10 +144,16 @@ import Testing
         }
     }
 
-    @Test func `a layer can be made if any image has it as its own`() throws {
+    @Test(arguments: [false, true])
+    func `a layer can be made if any image has it as its own, of a tree that is here`(
+        isTreeHere: Bool
+    ) throws {
         let store = try TestStore()
         let layer = Digest.of(Array("layer".utf8))
         let trees = [Digest.of([1]), Digest.of([2])].sorted()
+        for byte in [1, 2] as [UInt8] where isTreeHere {
+            try store.repository.uploadBlob([byte], to: Self.name)
+        }
         try insert(
             [
                 image(tree: trees[0], layers: [], inherited: [layer]),
@@ -157,7 +163,7 @@ import Testing
         let isHere = try repository.catalog.read {
             try repository.isHere(layer, $0, .standard)
         }
-        #expect(isHere)
+        #expect(isHere == isTreeHere)
     }
 
     @Test func `a name has the layers of its snapshots, however many images have them`() throws {
