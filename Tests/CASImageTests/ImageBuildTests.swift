@@ -309,10 +309,47 @@ let buildFiles: [String: [UInt8]] = [
                 ENV E=""
                 LABEL "k"="v\\\\"
                 USER 1000
-                WORKDIR /work space
+                WORKDIR "/work space"
                 ENTRYPOINT ["python3","a b.py"]
                 CMD []
 
                 """)
+    }
+
+    @Test func `a Dockerfile quotes what would be expanded, and names the flags for annotations`()
+        throws
+    {
+        var options = ImageOptions(layers: try LayerOptions())
+        options.environment = ["A-b=c", "D$e=f"]
+        options.user = "a b$c"
+        options.workingDirectory = #"/work $HOME/\x"#
+        options.annotations = ["org.example.b": "it's $1", "org.example.a": "x"]
+        func text(_ options: ImageOptions) throws -> DockerfileText {
+            try DockerfileText(
+                base: "a.example/python:3.12", owner: "0:0",
+                workspaces: [("team/app:v1", "/$x 'y' \\ \"z\"")], options: options)
+        }
+        let found = try text(options)
+        #expect(found.needsFlags)
+        #expect(
+            found.description == #"""
+                # Fill the context first:
+                #   cas fetch --reproducible team/app:v1 layer1
+                # .dockerignore has to leave out: **/.cas
+                # Annotations are for the builder's command line:
+                #   --annotation 'org.example.a=x'
+                #   --annotation 'org.example.b=it'\''s $1'
+                FROM a.example/python:3.12
+                COPY --chown=0:0 ["layer1/","/\\$x \\'y\\' \\\\ \\\"z\\\"/"]
+                ENV A-b="c"
+                ENV "D\$e"="f"
+                USER "a b\$c"
+                WORKDIR "/work \$HOME/\\x"
+
+                """#)
+        options.annotations = ["a": "b\nRUN evil"]
+        #expect(throws: CASError.self) { _ = try text(options) }
+        options.annotations = [:]
+        #expect(try !text(options).needsFlags)
     }
 }

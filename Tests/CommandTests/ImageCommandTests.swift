@@ -43,6 +43,12 @@ import Testing
         let words = "image dockerfile --base team/python:3.12 --workspace team/train"
         try fixture.cas(words, environment: ["CAS_SERVER": "https://cas.example"])
         try fixture.cas(words)
+        // Flags of the builder say what a Dockerfile can not; a builder knows no scheme.
+        try fixture.cas([
+            "image", "dockerfile", "--base", "oci://a.example/python:3.12", "--workspace",
+            "team/train", "--annotation", "org.example.note=it's $1", "--workdir", "/work $HOME",
+        ])
+        try fixture.cas("image dockerfile --base oci://host/python --workspace team/train")
         // A line break would end the instruction, and begin another one.
         let broken = try fixture.run(
             words.split(separator: " ").map(String.init) + ["--env", "A=1\nRUN evil"],

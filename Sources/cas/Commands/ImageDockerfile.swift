@@ -11,7 +11,8 @@ struct ImageDockerfileCommand: ParsableCommand {
         usage: "cas image dockerfile --base IMAGE|scratch --workspace REF[=/PATH] … [OPTIONS]",
         discussion: """
             For those who have to use one: nothing is asked or read. Its first lines say how the context is \
-            filled; 'cas image build' needs neither a context nor a builder.
+            filled, and with which flags annotations are given to a builder, as a Dockerfile has no way to say \
+            them; 'cas image build' needs neither a context nor a builder.
 
             EXAMPLES:
               cas image dockerfile --base docker.io/library/python:3.12 --workspace team/deps=/opt/deps \
@@ -28,6 +29,11 @@ struct ImageDockerfileCommand: ParsableCommand {
             workspaces: workspaces.map { ("\($0.reference)", $0.directory) }, options: options,
             directories: try image.emptyDirectories())
         Console.data(bytes: Array(text.description.utf8))
+        if text.needsFlags {
+            Console.note(
+                "a Dockerfile has no annotations: comments at its beginning name the flags of docker "
+                    + "buildx build and buildah build that set them")
+        }
     }
 
     /// The base as builders have to name it: they look for a name without a host in a public registry, and here it is
@@ -35,7 +41,16 @@ struct ImageDockerfileCommand: ParsableCommand {
     private func base() throws -> String {
         guard image.base != "scratch" else { return image.base }
         let reference = try ImageAccess.reference(image.base)
-        guard reference.host == nil else { return image.base }
+        if reference.host != nil {
+            guard !reference.description.hasPrefix(ImageReference.scheme) else {
+                throw CASError(
+                    .unimplemented,
+                    "no builder takes '\(reference.host ?? "")' for the host of a registry",
+                    hint: "name it with a dot or a port: oci://\(reference.host ?? ""):443/"
+                        + reference.path)
+            }
+            return reference.description
+        }
         let choice = try StoreChoice.choose(
             serverFlag: nil, storeFlag: nil, host: nil, settings: try Settings.load())
         guard case .server(let address, _) = choice else {
