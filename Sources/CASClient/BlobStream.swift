@@ -25,7 +25,7 @@ package enum BlobStream {
                     throw CASError(.unavailable, "the store stopped sending in the middle")
                 }
                 return
-            } catch let error as CASError where error.code.isTransient && attempt < attempts {
+            } catch let error as CASError where error.isPassing && attempt < attempts {
                 Backoff.pause(attempt)
             }
         }

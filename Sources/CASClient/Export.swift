@@ -185,7 +185,7 @@ package enum Export {
                 }
                 return
             } catch let error as CASError
-                where error.code.isTransient && attempt < BlobStream.attempts
+                where error.isPassing && attempt < BlobStream.attempts
             {
                 receiver.cancel()
                 Backoff.pause(attempt)

@@ -177,7 +177,7 @@ package enum Fetch {
                 try decoder.finish()
                 guard decoder.isEnded else { throw cutShort() }
                 return try worker.finish()
-            } catch let error as CASError where error.code.isTransient && attempt < attempts {
+            } catch let error as CASError where error.isPassing && attempt < attempts {
                 counters.take(back: worker.cancel())
                 Backoff.pause(attempt)
             } catch {

@@ -37,7 +37,7 @@ struct FileTransfer {
                 }
                 return try uploader.flush()
             } catch let error as CASError
-                where error.code.isTransient && attempt < BlobStream.attempts
+                where error.isPassing && attempt < BlobStream.attempts
             {
                 receiver.cancel()
                 Backoff.pause(attempt)

@@ -150,7 +150,7 @@ package enum Warm {
                     throw CASError(.unavailable, "the store stopped sending in the middle")
                 }
                 return try receiver.finish()
-            } catch let error as CASError where error.code.isTransient && attempt < attempts {
+            } catch let error as CASError where error.isPassing && attempt < attempts {
                 receiver.cancel()
                 Backoff.pause(attempt)
             } catch {

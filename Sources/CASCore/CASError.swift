@@ -37,6 +37,18 @@ package struct CASError: Error, Sendable {
     package var digest: Digest?
     /// The file concerned, if any, as text for a person.
     package var path: String?
+    /// Whether it was tried again and again already, so that nobody above does.
+    package var isRepeated = false
+
+    /// Whether whoever sees it should try again.
+    package var isPassing: Bool { code.isTransient && !isRepeated }
+
+    /// The same error for those above one that has tried again often enough.
+    package var repeated: CASError {
+        var error = self
+        error.isRepeated = true
+        return error
+    }
 
     /// An error of a kind, with its message.
     package init(

@@ -219,6 +219,47 @@ private func sample(_ count: Int) -> [UInt8] {
         #expect(ranges.last == "bytes=100000-")
     }
 
+    @Test func `what stays broken is tried so many times, by one level only`() throws {
+        let registry = try LoopbackRegistry()
+        defer { try? registry.stop() }
+        let client = RegistryClient(
+            try RegistryLocation(host: try registry.server.host), name: "team/app",
+            connections: registry.connections, blobAttempts: 3, credentials: { nil })
+        let descriptor = registry.put("team/app", blob: sample(5_000))
+        registry.set { request, _ in
+            request.method == "GET" ? LoopbackAnswer(status: 503) : nil
+        }
+        let error = #expect(throws: CASError.self) {
+            _ = try client.bytes(descriptor, maximumBytes: 10_000)
+        }
+        #expect(error?.code == .unavailable && error?.isPassing == false)
+        #expect(try registry.server.requests.count == 3)
+        // Whoever copies a blob from there does not do that again and again.
+        let other = OCIDigest.of([1])
+        #expect(throws: CASError.self) {
+            _ = try client.upload(other, size: 1) { write in
+                try client.read(descriptor) { try write($0) }
+            }
+        }
+        #expect(try registry.server.lines.count { $0.hasPrefix("GET") } == 6)
+    }
+
+    @Test func `a small answer that breaks in the middle is asked for again`() throws {
+        let registry = try LoopbackRegistry()
+        defer { try? registry.stop() }
+        let manifest = ImageManifest(
+            config: registry.put("team/app", blob: sample(10)), layers: []
+        ).encode()
+        registry.put("team/app", tag: "v1", MediaType.imageManifest, manifest)
+        registry.set { _, number in
+            number == 1
+                ? LoopbackAnswer(
+                    headers: [("Content-Type", MediaType.imageManifest)], body: manifest, cut: 20)
+                : nil
+        }
+        #expect(try client(registry).manifest("v1")?.bytes == manifest)
+    }
+
     @Test func `an upload that broke begins anew, and one that is refused says why`() throws {
         let registry = try LoopbackRegistry()
         defer { try? registry.stop() }

@@ -1,5 +1,6 @@
 import CASClient
 import CASCore
+import CASFileSystem
 import CASOCI
 import CASPack
 import CASWorkspace
@@ -22,17 +23,20 @@ struct LayerWriter: LayerConsumer {
     private static let batchParts = 4_000
     private static let attempts = 5
 
-    private let connection: any StoreConnection
+    /// Streams records of blobs to a sink.
+    typealias Reading = ([Digest], (UnsafeRawBufferPointer) throws -> Void) throws -> Void
+
+    private let readBlobs: Reading
     private let limits: Limits
     private let sink: (UnsafeRawBufferPointer) throws -> Void
     private var parts: [Part] = []
     private var bytes: UInt64 = 0
 
     init(
-        _ connection: any StoreConnection, limits: Limits = .standard,
+        _ readBlobs: @escaping Reading, limits: Limits = .standard,
         _ sink: @escaping (UnsafeRawBufferPointer) throws -> Void
     ) {
-        self.connection = connection
+        self.readBlobs = readBlobs
         self.limits = limits
         self.sink = sink
     }
@@ -78,23 +82,32 @@ struct LayerWriter: LayerConsumer {
     private func read(_ digests: [Digest]) throws -> [Digest: [UInt8]] {
         guard !digests.isEmpty else { return [:] }
         let collector = FileCollector()
-        try receive(digests, collector)
+        try retrying(collector) {
+            // What came before the connection broke is here.
+            try receive(digests.filter { collector.contents[$0] == nil }, collector)
+        }
         return collector.contents
+    }
+
+    /// Reads again what a connection broke in; whoever writes the layer somewhere does not try that again too.
+    private func retrying(_ sink: any BlobSink, _ body: () throws -> Void) throws {
+        var attempt = 1
+        while true {
+            do { return try body() } catch let error as CASError where error.isPassing {
+                guard attempt < LayerWriter.attempts else { throw error.repeated }
+                sink.cancel()
+                Backoff.pause(attempt)
+                attempt += 1
+            }
+        }
     }
 
     private func stream(_ digest: Digest, _ size: UInt64) throws {
         try withoutActuallyEscaping(sink) { sink in
             let stream = FileStream(size, sink)
-            for attempt in 1...LayerWriter.attempts {
-                do {
-                    stream.restart()
-                    try receive([digest], stream)
-                    break
-                } catch let error as CASError
-                    where error.code.isTransient && attempt < LayerWriter.attempts
-                {
-                    stream.cancel()
-                }
+            try retrying(stream) {
+                stream.restart()
+                try receive([digest], stream)
             }
             guard stream.written == size else {
                 throw CASError(.dataLoss, "the store sent a file of another size", digest: digest)
@@ -105,7 +118,7 @@ struct LayerWriter: LayerConsumer {
     private func receive(_ digests: [Digest], _ sink: any BlobSink) throws {
         let receiver = try BlobReceiver(sink, limits: limits)
         var decoder = RecordStreamDecoder(limits: limits)
-        try connection.readBlobs(digests) { bytes in
+        try readBlobs(digests) { bytes in
             try decoder.push(bytes) { try receiver.consume($0) }
         }
         try decoder.finish()

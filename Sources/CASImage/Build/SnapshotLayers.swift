@@ -22,24 +22,26 @@ package struct WorkspaceLayers: Sendable {
     /// Bytes of its files.
     package let bytes: UInt64
 
-    /// Plans the layers of what a reference names (without its host), for these options.
+    /// Plans the layers of what a reference names (without its host), for these options; `shown` is how people call it.
     ///
     /// `place` says whether the image goes into the very store of the snapshot: that makes plain layers of what it has,
     /// and nothing is read or sent. Else this reads the directories of the tree and no file. `temporaryDirectory` takes
     /// what should not be made twice between describing and sending it; nil makes it twice.
     package init(
-        _ path: String, from connection: any StoreConnection, options: LayerOptions,
+        _ path: String, shown: String? = nil, from connection: any StoreConnection,
+        options: LayerOptions,
         compression: LayerCompression, memory: LayerMemory?, temporaryDirectory: String?,
         maximumLayers: Int, level: Int? = nil, place: Place = .elsewhere
     ) throws {
         if compression == .none,
             let answer = try place.layers(path, connection, options, maximumLayers)
         {
-            self.init(answer, of: path)
+            self.init(answer, of: shown ?? path)
             return
         }
         try self.init(
-            try TreeReader(path, from: connection), path, from: connection, options: options,
+            try TreeReader(path, from: connection), shown ?? path, from: connection,
+            options: options,
             compression: compression, memory: memory, temporaryDirectory: temporaryDirectory,
             maximumLayers: maximumLayers, level: level)
     }
@@ -124,7 +126,7 @@ private final class TreeLayer: LayerProducer {
         var description = memory?.find(item.key, version)
         var file: (any StoreFile)?
         if description == nil {
-            file = try temporaryDirectory.map(TreeLayer.temporaryFile)
+            file = try temporaryDirectory.map(ScratchFile.make)
             let made: LayerDescription
             do {
                 made = try make { bytes in try file?.append(bytes) }
@@ -143,31 +145,10 @@ private final class TreeLayer: LayerProducer {
         return description
     }
 
-    /// A file without a name, so that nothing stays however this ends.
-    private static func temporaryFile(_ directory: String) throws -> any StoreFile {
-        try DiskFileSystem().createDirectory(directory)
-        let path = FilePaths.join(directory, "layer.\(Identifier.random())")
-        let file = try DiskFileSystem().open(path, .create)
-        do { try DiskFileSystem().remove(path) } catch {
-            file.close()
-            throw error
-        }
-        return file
-    }
-
     func write(_ sink: (UnsafeRawBufferPointer) throws -> Void) throws {
         let wanted = try describe()
         if let file = state.withLock({ $0.file }) {
-            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
-            defer { buffer.deallocate() }
-            var position: UInt64 = 0
-            while position < wanted.size {
-                let count = try file.read(at: position, into: buffer)
-                guard count > 0 else { throw changed() }
-                try sink(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-                position += UInt64(count)
-            }
-            return
+            return try ScratchFile.read(file, 0..<wanted.size, sink)
         }
         guard try make(sink) == wanted else { throw changed() }
     }
@@ -188,7 +169,7 @@ private final class TreeLayer: LayerProducer {
         try withoutActuallyEscaping(sink) { sink in
             let output = LayerOutput(
                 try format.map { try StreamCompressor($0, level: level) }, sink)
-            var writer = LayerWriter(connection) { try output.take($0) }
+            var writer = LayerWriter(connection.readBlobs) { try output.take($0) }
             try LayerEncoder(options).encode(
                 item.part, root: tree.snapshot.tree.digest, source: tree, to: &writer)
             try writer.flush()

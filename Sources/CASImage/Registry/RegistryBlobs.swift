@@ -42,23 +42,35 @@ extension RegistryClient {
     ) throws {
         var hasher = OCIDigestHasher(descriptor.digest.algorithm)
         var done: UInt64 = 0
-        try retrying {
-            try readPart(descriptor, from: done) { bytes in
-                guard done + UInt64(bytes.count) <= descriptor.size else {
-                    throw wrong(descriptor)
-                }
-                hasher.update(bytes)
-                done += UInt64(bytes.count)
-                try sink(bytes)
-            }
+        try read(descriptor, from: &done) { bytes in
+            hasher.update(bytes)
+            try sink(bytes)
         }
         guard done == descriptor.size, hasher.finish() == descriptor.digest else {
             throw wrong(descriptor)
         }
     }
 
-    private func wrong(_ descriptor: Descriptor) -> CASError {
+    func wrong(_ descriptor: Descriptor) -> CASError {
         CASError(.dataLoss, "\(location.host) sent another blob than \(descriptor.digest)")
+    }
+
+    /// Reads a blob from a position on, which moves with what comes, to its end; the digest is for the caller.
+    ///
+    /// `sink` has taken what it was given even where it throws to end the reading.
+    func read(
+        _ descriptor: Descriptor, from done: inout UInt64,
+        _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        try retrying {
+            try readPart(descriptor, from: done) { bytes in
+                guard done + UInt64(bytes.count) <= descriptor.size else {
+                    throw wrong(descriptor)
+                }
+                done += UInt64(bytes.count)
+                try sink(bytes)
+            }
+        }
     }
 
     private func readPart(
@@ -89,8 +101,23 @@ extension RegistryClient {
     }
 
     /// Reads a range of a blob; what comes is checked against nothing but its length.
+    ///
+    /// Where the connection breaks it goes on from there; throws `unimplemented` where there are no ranges.
     package func read(
         _ digest: OCIDigest, range: Range<UInt64>,
+        _ sink: (UnsafeRawBufferPointer) throws -> Void
+    ) throws {
+        var position = range.lowerBound
+        try retrying {
+            try readPart(digest, position..<range.upperBound) { bytes in
+                position += UInt64(bytes.count)
+                try sink(bytes)
+            }
+        }
+    }
+
+    private func readPart(
+        _ digest: OCIDigest, _ range: Range<UInt64>,
         _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
         guard !range.isEmpty else { return }

@@ -8,7 +8,9 @@ import Synchronization
 ///
 /// Blocking; any thread may call. Retries, redirects and authentication happen here and nowhere else.
 package final class RegistryClient: Sendable {
-    static let attempts = 5
+    private static let attempts = 5
+    /// For blobs: who moves gigabytes would rather wait for a registry that is started anew.
+    package static let patientAttempts = 8
     private static let redirects = 5
     private static let longestPauseMilliseconds: UInt64 = 60_000
 
@@ -18,21 +20,24 @@ package final class RegistryClient: Sendable {
     package let name: String
     let connections: WebConnections
     let authorizer: RegistryAuthorizer
+    private let blobAttempts: Int
     private let onWait: @Sendable (CASError) -> Void
 
     /// The repository as the registry names it.
     var repository: String { location.repository(name) }
 
     /// A repository; `credentials` is asked once the registry wants to know who asks, `onWait` hears of
-    /// what is tried again.
+    /// what is tried again, blobs so many times.
     package init(
         _ location: RegistryLocation, name: String, connections: WebConnections,
+        blobAttempts: Int = RegistryClient.patientAttempts,
         credentials: @escaping @Sendable () throws -> RegistryCredential?,
         onWait: @escaping @Sendable (CASError) -> Void = { _ in }
     ) {
         self.location = location
         self.name = name
         self.connections = connections
+        self.blobAttempts = blobAttempts
         self.onWait = onWait
         authorizer = RegistryAuthorizer(location, credentials: credentials) { address, request in
             var body: [UInt8] = []
@@ -75,8 +80,13 @@ package final class RegistryClient: Sendable {
         let address: WebAddress
     }
 
-    /// A request whose answer has at most so many bytes.
+    /// A request whose answer has at most so many bytes; tried again where that does no harm.
     func call(_ call: Call, maximumBytes: Int = RegistryFailure.bodyBytes) throws -> Answer {
+        guard call.isRepeatable else { return try answer(call, maximumBytes) }
+        return try retrying(Self.attempts) { try answer(call, maximumBytes) }
+    }
+
+    private func answer(_ call: Call, _ maximumBytes: Int) throws -> Answer {
         var body: [UInt8] = []
         let (head, address) = try stream(call) { bytes in
             guard body.count + bytes.count <= maximumBytes else {
@@ -89,30 +99,18 @@ package final class RegistryClient: Sendable {
         return Answer(head: head, body: body, address: address)
     }
 
-    /// A request whose answer goes to `sink` as it comes; tried again while nothing came of it.
-    func stream(
-        _ call: Call, head: (WebHead) throws -> Void = { _ in },
-        _ sink: (UnsafeRawBufferPointer) throws -> Void
-    ) throws -> (WebHead, WebAddress) {
-        guard call.isRepeatable else { return try follow(call, head, sink) }
-        var isBegun = false
-        return try retrying(unless: { isBegun }) {
-            try follow(call, head) { bytes in
-                isBegun = true
-                try sink(bytes)
-            }
-        }
+    /// Moves a blob, again where that failed for a passing reason.
+    func retrying<Result>(_ body: () throws -> Result) throws -> Result {
+        try retrying(blobAttempts, body)
     }
 
-    /// Does something again that failed for a passing reason.
-    func retrying<Result>(
-        unless isBegun: () -> Bool = { false }, _ body: () throws -> Result
-    ) throws -> Result {
+    /// Does something again that failed for a passing reason, unless somebody below did that already; those above are
+    /// told not to.
+    private func retrying<Result>(_ attempts: Int, _ body: () throws -> Result) throws -> Result {
         var attempt = 1
         while true {
-            do { return try body() } catch let error as CASError
-                where error.code.isTransient && attempt < Self.attempts && !isBegun()
-            {
+            do { return try body() } catch let error as CASError where error.isPassing {
+                guard attempt < attempts else { throw error.repeated }
                 if attempt >= 2 { onWait(error) }
                 let wanted = (error.cause as? RetryAfter)?.milliseconds ?? 0
                 Sleep.milliseconds(
@@ -128,8 +126,10 @@ package final class RegistryClient: Sendable {
         var description: String { "it wants to be asked again in \(milliseconds / 1000) s" }
     }
 
-    private func follow(
-        _ call: Call, _ onHead: (WebHead) throws -> Void,
+    /// A request whose answer goes to `sink` as it comes, redirects followed; whoever asks knows what came, and tries
+    /// again.
+    func stream(
+        _ call: Call, head onHead: (WebHead) throws -> Void = { _ in },
         _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> (WebHead, WebAddress) {
         var address = call.address

@@ -104,6 +104,7 @@ struct ImageBuildCommand: ParsableCommand {
         let isBeside = try compression == .none && access.isBesideSnapshots(target)
         let place: WorkspaceLayers.Place =
             isBeside ? .here(name: target.name, isDryRun: dryRun) : .elsewhere
+        let origin = try WorkspaceOrigin(workspaces.map(\.reference), store.connection)
         let (base, baseRepository) = try resolveBase(access)
         let cache = FilePaths.join(store.settings.directories.cache.value, "layers")
         let memory = try LayerMemory(path: FilePaths.join(cache, "known"))
@@ -114,7 +115,8 @@ struct ImageBuildCommand: ParsableCommand {
         for (index, workspace) in workspaces.enumerated() {
             let rest = workspaces.count - index - 1
             let planned = try WorkspaceLayers(
-                workspace.reference.path, from: store.connection, options: workspace.options,
+                origin.paths[index], shown: workspace.reference.path, from: store.connection,
+                options: workspace.options,
                 compression: compression, memory: memory,
                 temporaryDirectory: dryRun ? nil : cache, maximumLayers: room - rest,
                 level: compressionLevel, place: place)
@@ -133,7 +135,7 @@ struct ImageBuildCommand: ParsableCommand {
         let repository = try access.repository(target)
         var build = ImageBuild(
             base: base, in: baseRepository, layers: layers,
-            options: try options(workspaces, on: base, store), compression: compression,
+            options: try options(workspaces, origin, on: base, store), compression: compression,
             target: repository,
             tag: target.tag ?? RefName.defaultTag)
         build.isDryRun = dryRun
@@ -177,10 +179,10 @@ struct ImageBuildCommand: ParsableCommand {
     }
 
     private func options(
-        _ workspaces: [ImageFlags.Workspace], on base: CASOCI.BaseImage?, _ store: StoreAccess
+        _ workspaces: [ImageFlags.Workspace], _ origin: WorkspaceOrigin,
+        on base: CASOCI.BaseImage?, _ store: StoreAccess
     ) throws -> ImageOptions {
         var options = try image.options()
-        let origin = try WorkspaceOrigin(workspaces, store.connection)
         options.created = try origin.created(store.settings.environment)
         if let revision = origin.revision, options.annotations[Annotation.revision] == nil {
             options.annotations[Annotation.revision] = revision

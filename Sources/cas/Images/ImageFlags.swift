@@ -177,27 +177,7 @@ struct ImageFlags: ParsableArguments {
     }
 }
 
-/// What the store knows of the snapshots of an image.
-struct WorkspaceOrigin {
-    /// The newest move of a ref that names one of them; nil where no ref is known.
-    private(set) var newest: Provenance?
-    /// The commits of the snapshots, the last one first.
-    private(set) var revision: String?
-
-    init(_ workspaces: [ImageFlags.Workspace], _ connection: any StoreConnection) throws {
-        for workspace in workspaces {
-            guard case .ref(let name) = workspace.reference.target,
-                let entry = try connection.ref(name)
-            else { continue }
-            let provenance = entry.provenance
-            if newest.map({ $0.time < provenance.time }) ?? true { newest = provenance }
-            // The last one is the code.
-            if !provenance.gitCommit.isEmpty, !provenance.gitModified {
-                revision = provenance.gitCommit
-            }
-        }
-    }
-
+extension WorkspaceOrigin {
     /// When the image is said to be made: SOURCE_DATE_EPOCH, else when its newest snapshot was pushed, else
     /// the beginning of time; never now, so that the same inputs are the same image.
     func created(_ environment: EnvironmentVariables) throws -> Int64 {
