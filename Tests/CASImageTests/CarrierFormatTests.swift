@@ -1,6 +1,8 @@
 import CASClient
+import CASCompression
 import CASCore
 import CASOCI
+import CASPack
 import CASTestSupport
 import CASTree
 import CASWire
@@ -64,13 +66,11 @@ import Testing
         ]
         let file = try CarrierFormat.file(messages)
         // The bytes of a frame are those of a version of zstd; what is in it counts.
-        var budget: UInt64 = 1 << 20
-        var found: [CarriedMessage] = []
-        let index = try example.withUnsafeBytes {
-            try CarrierFormat.read($0, limits: .standard, budget: &budget) { found.append($0) }
-        }
-        #expect(index == nil && found == messages, "\(Hexadecimal.encode(file))")
-        #expect(budget == (1 << 20) - UInt64(1 + 1 + tree.directory.count + 1 + 32 + 1 + 4))
+        let read = try readCarried(example, MessageBudget(1 << 20))
+        #expect(
+            read.index == nil && read.messages == messages, "\(Hexadecimal.encode(file))")
+        #expect(
+            read.budget.left == (1 << 20) - UInt64(1 + 1 + tree.directory.count + 1 + 32 + 1 + 4))
     }
 
     @Test func `indexes that are none`() throws {
@@ -102,15 +102,52 @@ import Testing
             .attributes([1]), .directory(large), .chunkList(.zero, large), .directory([2]),
         ]
         let file = try CarrierFormat.file(messages)
-        var budget = CarrierFormat.maximumMessageBytes
-        var found: [CarriedMessage] = []
-        _ = try file.withUnsafeBytes {
-            try CarrierFormat.read($0, limits: .standard, budget: &budget) { found.append($0) }
+        #expect(try readCarried(file).messages == messages)
+        // In whatever pieces it comes.
+        #expect(try readCarried(file, pieces: 70_001).messages == messages)
+        let layer = CarrierFormat.layer(file, named: "x", in: [0x61])
+        #expect(try readCarried(layer: layer).messages == messages)
+    }
+
+    @Test func `much of little is refused, and what repeats itself is carried all the same`() throws
+    {
+        // Messages of which nearly nothing is left once they are compressed.
+        let messages = (0..<12).map { number in
+            CarriedMessage.directory([UInt8](repeating: UInt8(number), count: 1 << 20))
         }
-        #expect(found == messages)
-        #expect(
-            try CarrierFormat.file(inLayer: CarrierFormat.layer(file, named: "x", in: [0x61]))
-                == file)
+        let file = try CarrierFormat.file(messages)
+        #expect(try readCarried(file).messages == messages)
+        // Somebody else's file has them compressed throughout.
+        let bomb = try Self.compressed(messages)
+        #expect(bomb.count < 64 << 10)
+        let error = #expect(throws: CASError.self) { _ = try readCarried(bomb) }
+        #expect(error?.code == .resourceExhausted)
+        #expect(error?.message.contains("100 times") == true)
+        // Each file begins anew; all together have a limit too.
+        let small = try CarrierFormat.file(Array(messages.prefix(3)))
+        let budget = try readCarried(small, MessageBudget(8 << 20)).budget
+        let next = try readCarried(small, budget).budget
+        #expect(throws: CASError.self) { _ = try readCarried(small, next) }
+    }
+
+    /// A file as `CarrierFormat` would write it if all records had to be compressed.
+    private static func compressed(_ messages: [CarriedMessage]) throws -> [UInt8] {
+        let output = ReusableBuffer(capacity: 1 << 16)
+        output.append(CarrierFormat.magic + [CarrierFormat.formatVersion, 2, 0, 0, 0, 0, 0, 0])
+        let compressor = try Compressor()
+        for case .directory(let bytes) in messages {
+            var message: [UInt8] = [1]
+            message.append(varint: UInt64(bytes.count))
+            for part in [message, bytes] {
+                try part.withUnsafeBytes { raw in
+                    _ = try RecordCoding.appendFrame(
+                        kind: .chunk, digest: Digest.of(part), rawLength: part.count, to: output
+                    ) { try compressor.encode(raw, into: $0) }
+                }
+            }
+        }
+        RecordCoding.appendMark(kind: .end, to: output)
+        return Array(output.bytes)
     }
 
     @Test func `two files in a layer are none of ours`() throws {
@@ -118,7 +155,42 @@ import Testing
         let two = TarHeader(path: [0x62], kind: .file, mode: 0o644).encode()
         let end = [UInt8](repeating: 0, count: 1_024)
         for archive in [one + two + end, end, [1, 2, 3]] {
-            #expect(throws: CASError.self) { _ = try CarrierFormat.file(inLayer: archive) }
+            #expect(throws: CASError.self) { _ = try readCarried(layer: archive) }
         }
     }
+}
+
+/// What stands in a file with messages.
+struct ReadCarried {
+    var index: CarrierIndex?
+    var messages: [CarriedMessage] = []
+    var budget: MessageBudget
+}
+
+/// Reads a file that comes in pieces.
+func readCarried(
+    _ file: [UInt8], _ budget: MessageBudget = MessageBudget(), pieces: Int = 64 << 20
+) throws -> ReadCarried {
+    var found = ReadCarried(budget: budget)
+    let reader = try CarrierReader(limits: .standard, budget: budget) { found.messages.append($0) }
+    for start in stride(from: 0, to: file.count, by: pieces) {
+        try file[start..<min(start + pieces, file.count)].withUnsafeBytes { try reader.push($0) }
+    }
+    found.index = try reader.finish()
+    found.budget = reader.budget
+    return found
+}
+
+/// Reads the only file of an archive.
+private func readCarried(layer: [UInt8]) throws -> ReadCarried {
+    var found = ReadCarried(budget: MessageBudget())
+    let reader = try CarrierReader(limits: .standard, budget: found.budget) {
+        found.messages.append($0)
+    }
+    var file = CarrierArchive(reader)
+    var archive = TarReader()
+    try layer.withUnsafeBytes { try archive.push($0, to: &file) }
+    try archive.finish(to: &file)
+    found.index = try file.finish()
+    return found
 }

@@ -125,11 +125,8 @@ import Testing
             options: try LayerOptions(), layers: [], messages: [])
         let good = try CarrierFormat.file([.directory([1, 2, 3])], index: index)
         func read(_ file: [UInt8], budget: UInt64 = 1 << 20) -> CASError.Code? {
-            var budget = budget
             do {
-                _ = try file.withUnsafeBytes {
-                    try CarrierFormat.read($0, limits: .standard, budget: &budget) { _ in }
-                }
+                _ = try readCarried(file, MessageBudget(budget))
                 return nil
             } catch let error as CASError { return error.code } catch { return .unknown }
         }

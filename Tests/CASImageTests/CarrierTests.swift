@@ -142,25 +142,7 @@ import Testing
         let pushed = try world.push()
         let report = try world.carry()
         for format in StreamCompressor.Format.allCases {
-            var layers: [Descriptor] = []
-            for layer in report.image.manifest.layers {
-                let plain = try world.client.bytes(layer, maximumBytes: 64 << 20)
-                var bytes: [UInt8] = []
-                let compressor = try StreamCompressor(format)
-                try plain.withUnsafeBytes {
-                    try compressor.compress($0, isLast: true) { bytes += $0 }
-                }
-                var descriptor = world.registry.put(world.name, blob: bytes)
-                descriptor.mediaType =
-                    format == .gzip ? MediaType.dockerLayerGzip : MediaType.imageLayerZstd
-                layers.append(descriptor)
-            }
-            // As a copy to Docker's own schema does: no annotation stays.
-            try world.changeManifest {
-                $0.layers = layers
-                $0.mediaType = MediaType.dockerManifest
-                $0.annotations = [:]
-            }
+            try world.recompress(report, format)
             let carried = try world.open()
             #expect(carried.digest == pushed)
             let name = "fetched-\(format)"

@@ -50,8 +50,7 @@ final class CarrierWorld {
         get throws {
             RegistryClient(
                 try RegistryLocation(host: try registry.server.host), name: name,
-                connections: registry.connections
-            ) { nil }
+                connections: registry.connections, blobAttempts: 3, credentials: { nil })
         }
     }
 
@@ -78,10 +77,33 @@ final class CarrierWorld {
         return try build.run(ProgressCounters())
     }
 
-    func open(compresses: Bool = false) throws -> CarriedSnapshot {
+    func open(compresses: Bool = false, scratch: LayerScratch? = nil) throws -> CarriedSnapshot {
         try CarriedSnapshot(
             try image, in: try client, platform: try ImagePlatform("linux/amd64"),
-            compresses: compresses)
+            compresses: compresses, scratch: scratch)
+    }
+
+    /// Stores each layer anew in some form, as some programs that copy images do.
+    func recompress(_ report: ImageBuild.Report, _ format: StreamCompressor.Format) throws {
+        var layers: [Descriptor] = []
+        for layer in report.image.manifest.layers {
+            let plain = try client.bytes(layer, maximumBytes: 256 << 20)
+            var bytes: [UInt8] = []
+            let compressor = try StreamCompressor(format)
+            try plain.withUnsafeBytes {
+                try compressor.compress($0, isLast: true) { bytes += $0 }
+            }
+            var descriptor = registry.put(name, blob: bytes)
+            descriptor.mediaType =
+                format == .gzip ? MediaType.dockerLayerGzip : MediaType.imageLayerZstd
+            layers.append(descriptor)
+        }
+        // As a copy to Docker's own schema does: no annotation stays.
+        try changeManifest {
+            $0.layers = layers
+            $0.mediaType = MediaType.dockerManifest
+            $0.annotations = [:]
+        }
     }
 
     /// Fetches what is carried and says which snapshot a push of that is.

@@ -10,7 +10,7 @@ struct CarriedLayer: Sendable {
     let diffID: Digest
 
     /// How it is stored; nil for the plain archive itself.
-    private var format: StreamCompressor.Format? {
+    var format: StreamCompressor.Format? {
         get throws {
             if descriptor.digest == .sha256(diffID) { return nil }
             switch descriptor.mediaType {
@@ -48,25 +48,22 @@ struct CarriedLayer: Sendable {
             }
         }
         try decompressor.finish()
-        guard hasher.finish() == diffID else {
-            throw CASError(
-                .dataLoss,
-                "layer \(descriptor.digest) of \(registry.text) is not what the image says",
-                digest: diffID)
-        }
+        guard hasher.finish() == diffID else { throw another }
     }
 
-    private func tooLarge(_ maximumBytes: UInt64) -> CASError {
+    /// The error for bytes that are not those of the layer.
+    var another: CASError {
+        CASError(
+            .dataLoss,
+            "layer \(descriptor.digest) of \(registry.text) is not what the image says",
+            digest: diffID)
+    }
+
+    /// The error for one that unpacks to more than it may.
+    func tooLarge(_ maximumBytes: UInt64) -> CASError {
         CASError(
             .resourceExhausted,
             "layer \(descriptor.digest) of \(registry.text) has more than "
                 + "\(ByteCount.text(maximumBytes)), which nothing in it needs")
-    }
-
-    /// Reads all of a small one.
-    func bytes(maximumBytes: UInt64) throws -> [UInt8] {
-        var bytes: [UInt8] = []
-        try read(maximumBytes: maximumBytes) { bytes += $0 }
-        return bytes
     }
 }

@@ -11,14 +11,16 @@ extension CarriedSnapshot {
     private static let gapBytes: UInt64 = 64 << 10
 
     /// Streams records of blobs, as stores do; throws `notFound` for what is not in the snapshot.
+    ///
+    /// `isAll` says that nothing more will be asked for of the layers that have these.
     func stream(
-        _ digests: [Digest], listsOnly: Bool = false,
+        _ digests: [Digest], listsOnly: Bool = false, isAll: Bool = false,
         _ sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
         try withoutActuallyEscaping(sink) { sink in
             let records = try CarriedRecords(of: registry.text, compresses: compresses, sink)
             do {
-                try write(digests, listsOnly, to: records)
+                try write(digests, listsOnly, isAll, to: records)
                 try records.finish()
             } catch {
                 throw records.failure ?? error
@@ -27,7 +29,7 @@ extension CarriedSnapshot {
     }
 
     private func write(
-        _ digests: [Digest], _ listsOnly: Bool, to records: CarriedRecords
+        _ digests: [Digest], _ listsOnly: Bool, _ isAll: Bool, to records: CarriedRecords
     ) throws {
         var wanted: [CarriedExtent] = []
         for digest in Set(digests) {
@@ -44,7 +46,7 @@ extension CarriedSnapshot {
                     .notFound, "\(registry.text) carries no such file", digest: digest)
             }
         }
-        try read(wanted, to: records)
+        try read(wanted, isAll: isAll, to: records)
     }
 
     /// Where a file, or a chunk of one, stands.
@@ -79,7 +81,9 @@ extension CarriedSnapshot {
     }
 
     /// Reads these blobs, layer by layer and in each from its first byte on.
-    func read(_ extents: [CarriedExtent], to records: CarriedRecords) throws {
+    private func read(
+        _ extents: [CarriedExtent], isAll: Bool, to records: CarriedRecords
+    ) throws {
         var rest = extents.sorted(by: CarriedExtent.precedes)
         while !rest.isEmpty {
             // A file and a chunk of it stand over each other: one after the other then.
@@ -96,7 +100,7 @@ extension CarriedSnapshot {
             while start < now.count {
                 let end =
                     now[start...].firstIndex { $0.layer != now[start].layer } ?? now.count
-                try read(now[start..<end], of: now[start].layer, records)
+                try read(now[start..<end], of: now[start].layer, isAll && later.isEmpty, records)
                 start = end
             }
             rest = later
@@ -104,24 +108,32 @@ extension CarriedSnapshot {
     }
 
     private func read(
-        _ extents: ArraySlice<CarriedExtent>, of number: Int, _ records: CarriedRecords
+        _ extents: ArraySlice<CarriedExtent>, of number: Int, _ isAll: Bool,
+        _ records: CarriedRecords
     ) throws {
         let layer = layers[number]
         records.begin(extents)
         if layer.isPlain, !refusesRanges.withLock({ $0 }) {
             do {
-                for run in CarriedSnapshot.runs(extents) { try read(run, of: layer, records) }
+                for run in CarriedSnapshot.runs(extents) {
+                    try feed(records, from: run.lowerBound) {
+                        try registry.read(layer.descriptor.digest, range: run, $0)
+                    }
+                }
                 return
             } catch let error as CASError where error.code == .unimplemented {
                 refusesRanges.withLock { $0 = true }
             }
         }
-        var position: UInt64 = 0
-        try until(records) {
-            try layer.read(maximumBytes: sizes[number]) { bytes in
-                try records.feed(bytes, at: position)
-                position += UInt64(bytes.count)
+        // What one alone reads from its beginning needs no second look.
+        let isOnce = isAll && !layer.isPlain
+        if !isOnce, let end = extents.last?.end, let spool = try spools?.spool(number) {
+            try spool.unpack(to: end)
+            for run in CarriedSnapshot.runs(extents) {
+                try feed(records, from: run.lowerBound) { try spool.read(run, $0) }
             }
+        } else {
+            try feed(records, from: 0) { try layer.read(maximumBytes: sizes[number], $0) }
         }
         guard records.isDone else {
             throw CarrierFormat.damaged("a layer is shorter than its tree says")
@@ -141,26 +153,19 @@ extension CarriedSnapshot {
         return runs
     }
 
-    private func read(
-        _ run: Range<UInt64>, of layer: CarriedLayer, _ records: CarriedRecords
+    /// Feeds what `read` hands on, and ends where no more is wanted, which is no failure.
+    private func feed(
+        _ records: CarriedRecords, from start: UInt64,
+        _ read: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
     ) throws {
-        var position = run.lowerBound
-        try until(records) {
-            try registry.retrying {
-                guard position < run.upperBound else { return }
-                try registry.read(
-                    layer.descriptor.digest, range: position..<run.upperBound
-                ) { bytes in
-                    try records.feed(bytes, at: position)
-                    position += UInt64(bytes.count)
-                }
+        var position = start
+        do {
+            try read { bytes in
+                let place = position
+                position += UInt64(bytes.count)
+                try records.feed(bytes, at: place)
             }
-        }
-    }
-
-    /// Ends where no more is wanted, which is no failure.
-    private func until(_ records: CarriedRecords, _ body: () throws -> Void) throws {
-        do { try body() } catch {
+        } catch {
             guard records.isDone, records.failure == nil else { throw error }
         }
     }

@@ -36,14 +36,16 @@ package final class CarriedSnapshot: Sendable {
     let compresses: Bool
     let chunks = Mutex<[Digest: CarriedExtent]?>(nil)
     let refusesRanges = Mutex(false)
+    let spools: LayerSpools?
 
     /// Opens what an image carries.
     ///
-    /// Throws `notFound` where there is no image, `failedPrecondition` for one that carries nothing, and
+    /// Layers that are compressed are unpacked in `scratch`; without one they are read again for each part of them that is
+    /// asked for. Throws `notFound` where there is no image, `failedPrecondition` for one that carries nothing, and
     /// `dataLoss` where something is not what its digest says.
     package init(
         _ reference: ImageReference, in registry: RegistryClient, platform: ImagePlatform,
-        compresses: Bool = false, limits: Limits = .standard
+        compresses: Bool = false, scratch: LayerScratch? = nil, limits: Limits = .standard
     ) throws {
         let resolved = try ResolvedImage(reference, in: registry, platform: platform)
         let places = try CarriedSnapshot.places(resolved, reference)
@@ -54,15 +56,11 @@ package final class CarriedSnapshot: Sendable {
             return CarriedLayer(registry: registry, descriptor: descriptor, diffID: diffID)
         }
         let loaded = try Loader(limits: limits)
-        let file = try CarrierFormat.file(
-            inLayer: try layer(places.index).bytes(maximumBytes: CarrierFormat.maximumLayerBytes))
-        guard let index = try loaded.take(file) else {
+        guard let index = try loaded.take(try layer(places.index)) else {
             throw CarrierFormat.damaged("it has no index")
         }
         for diffID in index.messages {
-            let file = try CarrierFormat.file(
-                inLayer: try layer(diffID).bytes(maximumBytes: CarrierFormat.maximumLayerBytes))
-            guard try loaded.take(file) == nil else { throw CarrierFormat.damaged() }
+            guard try loaded.take(try layer(diffID)) == nil else { throw CarrierFormat.damaged() }
         }
         snapshot = try Snapshot(decoding: index.snapshot)
         try loaded.check(snapshot, limits)
@@ -75,6 +73,7 @@ package final class CarriedSnapshot: Sendable {
             return layer
         }
         sizes = index.layers.map(\.size)
+        spools = scratch.map { [layers, sizes] in LayerSpools($0, layers, sizes) }
         var found = try CarriedFiles(
             index, snapshot, loaded.contents, limits: limits
         ).extents
@@ -131,17 +130,29 @@ private final class Loader {
     private(set) var kinds: [Digest: RecordKind] = [:]
     private(set) var lists: [Digest: ChunkList] = [:]
     private let limits: Limits
-    private var budget = CarrierFormat.maximumMessageBytes
+    private var budget = MessageBudget()
 
     init(limits: Limits) throws {
         self.limits = limits
         contents = try TreeContents(limits: limits)
     }
 
-    func take(_ file: [UInt8]) throws -> CarrierIndex? {
-        try file.withUnsafeBytes { bytes in
-            try CarrierFormat.read(bytes, limits: limits, budget: &budget) { try take($0) }
+    /// Takes the messages of a layer as they come, so that nothing of it is in memory but they.
+    func take(_ layer: CarriedLayer) throws -> CarrierIndex? {
+        let reader = try CarrierReader(limits: limits, budget: budget) { try self.take($0) }
+        var file = CarrierArchive(reader)
+        var archive = TarReader()
+        var failure: (any Error)?
+        try layer.read(maximumBytes: CarrierFormat.maximumLayerBytes) { bytes in
+            guard failure == nil else { return }
+            // That the layer is another one says more than what is wrong in it; its end tells.
+            do { try archive.push(bytes, to: &file) } catch { failure = error }
         }
+        if let failure { throw failure }
+        try archive.finish(to: &file)
+        let index = try file.finish()
+        budget = reader.budget
+        return index
     }
 
     private func take(_ message: CarriedMessage) throws {

@@ -53,12 +53,16 @@ extension CarriedSnapshot: StoreConnection {
         let total = sorted.reduce(0) { $0 + $1.size }
         let size = total / UInt64(max(1, count)) + 1
         var position: UInt64 = 0
+        var layer: (number: Int, start: UInt64)?
         var wanted: [Digest] = []
         for file in sorted {
-            if position / size == UInt64(share) { wanted.append(file.digest) }
+            if layer?.number != file.layer { layer = (file.layer, position) }
+            // A compressed layer is read from its beginning, so by one alone.
+            let place = layers[file.layer].isPlain ? position : layer?.start ?? position
+            if place / size == UInt64(share) { wanted.append(file.digest) }
             position += file.size
         }
-        try stream(wanted, sink)
+        try stream(wanted, isAll: true, sink)
     }
 
     package func readBlobs(
@@ -75,7 +79,7 @@ extension CarriedSnapshot: StoreConnection {
         return found.map(\.digest) + digests.filter { files[$0] == nil }
     }
 
-    package func close() throws {}
+    package func close() { spools?.close() }
 
     // MARK: - What is not there
 

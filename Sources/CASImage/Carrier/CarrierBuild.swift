@@ -144,21 +144,28 @@ package struct CarrierLayers: Sendable {
         _ messages: CarrierMessages, _ index: inout CarrierIndex, in directory: [UInt8]
     ) throws -> [any LayerProducer] {
         var layers: [BytesLayer] = []
+        var budget = MessageBudget()
         for group in messages.groups.dropFirst() {
-            let file = try CarrierFormat.file(group)
+            let file = try CarrierFormat.file(group, &budget)
             let name = "tree-\(Digest.of(file).hexadecimal.prefix(16))"
             let layer = BytesLayer(
                 "what restores the tree", CarrierFormat.layer(file, named: name, in: directory))
             index.messages.append(layer.digest)
             layers.append(layer)
         }
-        let file = try CarrierFormat.file(messages.groups[0], index: index)
+        let file = try CarrierFormat.file(messages.groups[0], index: index, &budget)
         layers.append(
             BytesLayer(
                 "what restores the snapshot",
                 CarrierFormat.layer(file, named: "index", in: directory)))
         layers.append(
             BytesLayer("a tree without that", CarrierFormat.whiteout(directory)))
+        guard layers.allSatisfy({ $0.count <= CarrierFormat.maximumLayerBytes }) else {
+            throw CASError(
+                .resourceExhausted,
+                "the directories of the snapshot are too large to be carried by an image",
+                hint: "push parts of the workspace as refs of their own")
+        }
         return layers
     }
 }
@@ -168,6 +175,7 @@ private struct BytesLayer: LayerProducer {
     let title: String
     let digest: Digest
     private let bytes: [UInt8]
+    var count: UInt64 { UInt64(bytes.count) }
     var mediaType: String? { MediaType.imageLayer }
 
     init(_ title: String, _ bytes: [UInt8]) {
@@ -177,7 +185,7 @@ private struct BytesLayer: LayerProducer {
     }
 
     func describe() throws -> LayerDescription {
-        LayerDescription(diffID: digest, digest: digest, size: UInt64(bytes.count))
+        LayerDescription(diffID: digest, digest: digest, size: count)
     }
 
     func write(_ sink: (UnsafeRawBufferPointer) throws -> Void) throws {

@@ -24,10 +24,14 @@ struct CarrierCopy {
     ) throws {
         let image = try ImageAccess.reference(text)
         let access = ImageAccess(settings, registries, storeFlags)
+        let scratch = LayerScratch(
+            directory: FilePaths.join(settings.directories.cache.value, "layers"),
+            onNote: { Console.note(printable($0)) })
         let result = Result {
             let carried = try CarriedSnapshot(
                 image, in: try access.registry(image), platform: try registries.chosenPlatform(),
-                compresses: compresses)
+                compresses: compresses, scratch: scratch)
+            defer { carried.close() }
             Console.note(
                 "\(image) is the image \(carried.image), which carries snapshot \(carried.digest)")
             let address = try ServerAddress(host: image.host ?? "")
