@@ -214,6 +214,7 @@ import Testing
     {
         let (world, _, _) = try world()
         defer { try? world.close() }
+        world.blobAttempts = 3
         let carried = try world.open(
             scratch: LayerScratch(directory: "\(world.place.path)/scratch"))
         let layer = try largest(world)

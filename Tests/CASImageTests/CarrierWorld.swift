@@ -18,6 +18,8 @@ final class CarrierWorld {
     let store: LocalStore
     let registry: LoopbackRegistry
     let name = "team/app"
+    /// How often clients ask for a blob.
+    var blobAttempts = RegistryClient.patientAttempts
 
     init() throws {
         place = try TemporaryDirectory()
@@ -50,7 +52,7 @@ final class CarrierWorld {
         get throws {
             RegistryClient(
                 try RegistryLocation(host: try registry.server.host), name: name,
-                connections: registry.connections, blobAttempts: 3, credentials: { nil })
+                connections: registry.connections, blobAttempts: blobAttempts, credentials: { nil })
         }
     }
 

@@ -71,7 +71,12 @@ final class LoopbackServer: Sendable {
         let serving = try WorkerThread(name: "loopback") { [self] in
             while true {
                 let connection = accept(descriptor, nil, nil)
-                guard connection >= 0, isOpen.withLock({ $0 }) else { return }
+                guard isOpen.withLock({ $0 }) else { return }
+                guard connection >= 0 else {
+                    // No connection may have to do with this one: who asked has gone, or there are too many files.
+                    sched_yield()
+                    continue
+                }
                 // One thread each: a client may open a connection that it does not use.
                 do {
                     let worker = try WorkerThread(name: "answer") { self.answer(connection) }

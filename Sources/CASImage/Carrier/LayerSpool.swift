@@ -9,7 +9,8 @@ import Synchronization
 /// It is read once as far as was wanted first, and once from there to its end. Any thread may call.
 final class LayerSpool: Sendable {
     private let file: any StoreFile
-    private let written = Written()
+    /// Bytes of the plain archive that lie in the file.
+    private let written = Watermark()
     private let unpacking: Mutex<Unpacking>
 
     /// A layer of so many bytes unpacked, into an empty file.
@@ -25,19 +26,11 @@ final class LayerSpool: Sendable {
 
     /// Sees that the file holds the archive up to a position; throws `dataLoss` for another layer than it should be.
     func unpack(to end: UInt64) throws {
-        guard written.count < end else { return }
-        try unpacking.withLock { try $0.run(to: end) }
+        // Others read what is there while one unpacks the rest.
+        try written.reach(end) { try unpacking.withLock { try $0.run(to: end) } }
     }
 
     func close() { file.close() }
-}
-
-/// Bytes of the plain archive that lie in the file; they grow while others wait for more of them.
-private final class Written: Sendable {
-    private let bytes = Atomic<UInt64>(0)
-
-    var count: UInt64 { bytes.load(ordering: .acquiring) }
-    func set(_ count: UInt64) { bytes.store(count, ordering: .releasing) }
 }
 
 /// The state of reading a layer: it can stop between two pieces and go on later.
@@ -48,11 +41,11 @@ private struct Unpacking {
     private let layer: CarriedLayer
     private let size: UInt64
     private let file: any StoreFile
-    private let written: Written
+    private let written: Watermark
     private var work: Work?
     private var failure: CASError?
 
-    init(_ layer: CarriedLayer, _ size: UInt64, _ file: any StoreFile, _ written: Written) {
+    init(_ layer: CarriedLayer, _ size: UInt64, _ file: any StoreFile, _ written: Watermark) {
         self.layer = layer
         self.size = size
         self.file = file
@@ -91,7 +84,6 @@ private struct Unpacking {
     }
 
     mutating func run(to end: UInt64) throws {
-        guard written.count < end else { return }
         if let failure { throw failure }
         // Who comes back wants more of it as a rule, and connections are not free.
         let target = work == nil ? end : size
@@ -102,8 +94,8 @@ private struct Unpacking {
         } catch is Enough {
             return
         } catch let error as CASError {
-            // A registry that did not answer may do so later; what came is not believed once some of it was wrong.
-            if !error.code.isTransient { failure = error }
+            // Others who wait hear the same: it was tried often enough, or what came was wrong.
+            if !error.isPassing { failure = error }
             throw error
         }
     }
@@ -117,7 +109,7 @@ private struct Unpacking {
             } else {
                 try take(bytes, work)
             }
-            written.set(work.count)
+            written.raise(to: work.count)
             if target < size, work.count >= target { throw Enough() }
         }
         try work.decompressor?.finish()
