@@ -100,6 +100,17 @@ package enum TreeWalk {
     package static func totals(
         root: Digest, source: some DirectorySource, limits: Limits
     ) throws -> (totals: TreeTotals, depth: Int) {
+        let sums = try sums(root: root, source: source, limits: limits)
+        return sums[root] ?? (TreeTotals(), 0)
+    }
+
+    /// The same for each directory of a tree; `own` says what one counts by itself.
+    ///
+    /// Throws `notFound` naming what is missing.
+    package static func sums(
+        root: Digest, source: some DirectorySource, limits: Limits,
+        own: (Digest, Directory) -> TreeTotals = { $1.ownTotals }
+    ) throws -> [Digest: (totals: TreeTotals, depth: Int)] {
         var known: [Digest: (totals: TreeTotals, depth: Int)] = [:]
         var stack: [(digest: Digest, directory: Directory, next: Int)] = []
         var onStack: Set<Digest> = []
@@ -123,16 +134,17 @@ package enum TreeWalk {
             }
             stack.removeLast()
             onStack.remove(top.digest)
-            known[top.digest] = try sum(top.directory, known, limits)
+            known[top.digest] = try sum(
+                own(top.digest, top.directory), below: top.directory, known, limits)
         }
-        return known[root] ?? (TreeTotals(), 0)
+        return known
     }
 
     private static func sum(
-        _ directory: Directory, _ known: [Digest: (totals: TreeTotals, depth: Int)],
-        _ limits: Limits
+        _ own: TreeTotals, below directory: Directory,
+        _ known: [Digest: (totals: TreeTotals, depth: Int)], _ limits: Limits
     ) throws -> (totals: TreeTotals, depth: Int) {
-        var totals = directory.ownTotals
+        var totals = own
         var depth = 0
         for child in directory.directories {
             guard let below = known[child.digest] else { continue }

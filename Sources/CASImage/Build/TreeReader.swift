@@ -40,45 +40,13 @@ final class TreeReader: CASOCI.LayerSource, Sendable {
         guard decoder.isEnded else {
             throw CASError(.unavailable, "the store stopped sending in the middle")
         }
-        sums = try TreeReader.sums(snapshot.tree.digest, contents, limits) { $1.ownTotals }
-    }
-
-    /// Sums over each directory below a root, every distinct one visited once.
-    ///
-    /// `own` says what one counts by itself.
-    static func sums(
-        _ root: Digest, _ contents: TreeContents, _ limits: Limits,
-        own: (Digest, Directory) -> TreeTotals
-    ) throws -> [Digest: TreeTotals] {
-        var known: [Digest: TreeTotals] = [:]
-        var stack: [(digest: Digest, directory: Directory, next: Int)] = []
-        func enter(_ digest: Digest) throws {
-            guard stack.count < limits.treeDepth else {
-                throw CASError(
-                    .resourceExhausted, "a tree is deeper than \(limits.treeDepth) directories")
-            }
-            guard let directory = try contents.directory(digest) else {
-                throw CASError(.dataLoss, "the store did not send a directory", digest: digest)
-            }
-            stack.append((digest, directory, 0))
+        do {
+            sums = try TreeWalk.sums(root: snapshot.tree.digest, source: contents, limits: limits)
+                .mapValues { $0.totals }
+        } catch let error as CASError where error.code == .notFound {
+            throw CASError(
+                .dataLoss, "the store did not send a directory", digest: error.digest)
         }
-        try enter(root)
-        while let top = stack.last {
-            if top.next < top.directory.directories.count {
-                stack[stack.count - 1].next += 1
-                let child = top.directory.directories[top.next].digest
-                if known[child] == nil { try enter(child) }
-                continue
-            }
-            stack.removeLast()
-            var totals = own(top.digest, top.directory)
-            for child in top.directory.directories {
-                if let below = known[child.digest] { totals.add(below) }
-            }
-            try totals.check(limits)
-            known[top.digest] = totals
-        }
-        return known
     }
 
     func directory(_ digest: Digest) throws -> Directory? { try contents.directory(digest) }

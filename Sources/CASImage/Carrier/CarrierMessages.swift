@@ -181,13 +181,14 @@ private struct MessageWeights: LayerSource {
 
     init(_ tree: TreeReader, _ lists: [Digest: [UInt8]], _ limits: Limits) throws {
         self.tree = tree
-        sums = try TreeReader.sums(tree.snapshot.tree.digest, tree.contents, limits) {
-            digest, directory in
+        sums = try TreeWalk.sums(
+            root: tree.snapshot.tree.digest, source: tree.contents, limits: limits
+        ) { digest, directory in
             var bytes = UInt64(tree.contents.message(digest)?.count ?? 0)
             bytes += 14 * UInt64(directory.count) + 40 * UInt64(directory.directories.count)
             for file in directory.files { bytes += UInt64(lists[file.digest]?.count ?? 0) }
             return TreeTotals(bytes: bytes)
-        }
+        }.mapValues { $0.totals }
     }
 
     func directory(_ digest: Digest) throws -> Directory? {
