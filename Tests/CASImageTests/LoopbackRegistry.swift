@@ -2,6 +2,7 @@ import CASClient
 import CASCore
 import CASImage
 import CASOCI
+import CASTestSupport
 import Synchronization
 
 /// A registry in memory, as small as the specification allows, that does what a test tells it to.

@@ -4,21 +4,24 @@ import Glibc
 import Synchronization
 
 /// A request as a server on this machine got it.
-struct LoopbackRequest: Sendable {
-    var method = ""
+package struct LoopbackRequest: Sendable {
+    /// The method.
+    package var method = ""
     /// Path and query.
-    var target = ""
-    var headers: [String: String] = [:]
-    var body: [UInt8] = []
+    package var target = ""
+    /// Headers by their names in lower case.
+    package var headers: [String: String] = [:]
+    /// The whole body.
+    package var body: [UInt8] = []
 
     /// The path without the query.
-    var path: String { String(target.prefix { $0 != "?" }) }
+    package var path: String { String(target.prefix { $0 != "?" }) }
 
     /// A member of the query, without escapes but those of `:` and `/`.
-    func query(_ name: String) -> String? { all(name).first }
+    package func query(_ name: String) -> String? { all(name).first }
 
     /// All members of the query of that name.
-    func all(_ name: String) -> [String] {
+    package func all(_ name: String) -> [String] {
         target.drop { $0 != "?" }.dropFirst().split(separator: "&").compactMap { member in
             guard member.hasPrefix(name + "=") else { return nil }
             return member.dropFirst(name.count + 1).split(
@@ -34,17 +37,31 @@ struct LoopbackRequest: Sendable {
 }
 
 /// An answer of such a server.
-struct LoopbackAnswer: Sendable {
-    var status = 200
-    var headers: [(String, String)] = []
-    var body: [UInt8] = []
+package struct LoopbackAnswer: Sendable {
+    /// The status.
+    package var status: Int
+    /// Headers besides the length of the body, which is added unless it is here.
+    package var headers: [(String, String)]
+    /// The body.
+    package var body: [UInt8]
     /// Cuts the connection after so many bytes of the body.
-    var cut: Int?
+    package var cut: Int?
+
+    /// An answer from its parts.
+    package init(
+        status: Int = 200, headers: [(String, String)] = [], body: [UInt8] = [], cut: Int? = nil
+    ) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.cut = cut
+    }
 }
 
 /// A web server on this machine that answers what a test wants.
-final class LoopbackServer: Sendable {
-    let port: UInt16
+package final class LoopbackServer: Sendable {
+    /// Where it listens.
+    package let port: UInt16
     private let listener: Int32
     private let handle: @Sendable (LoopbackRequest) -> LoopbackAnswer
     private let seen = Mutex<[LoopbackRequest]>([])
@@ -52,7 +69,8 @@ final class LoopbackServer: Sendable {
     private let thread = Mutex<WorkerThread?>(nil)
     private let workers = Mutex<[WorkerThread]>([])
 
-    init(_ handle: @escaping @Sendable (LoopbackRequest) -> LoopbackAnswer) throws {
+    /// Starts it; `handle` is called on threads of its own.
+    package init(_ handle: @escaping @Sendable (LoopbackRequest) -> LoopbackAnswer) throws {
         self.handle = handle
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
@@ -89,16 +107,17 @@ final class LoopbackServer: Sendable {
         thread.withLock { $0 = serving }
     }
 
-    var host: String { "127.0.0.1:\(port)" }
+    /// Address and port.
+    package var host: String { "127.0.0.1:\(port)" }
 
     /// The requests so far.
-    var requests: [LoopbackRequest] { seen.withLock { $0 } }
+    package var requests: [LoopbackRequest] { seen.withLock { $0 } }
 
     /// The requests so far, as `METHOD PATH`.
-    var lines: [String] { requests.map { "\($0.method) \($0.path)" } }
+    package var lines: [String] { requests.map { "\($0.method) \($0.path)" } }
 
     /// Ends it, so that connections are refused from then on.
-    func stop() throws {
+    package func stop() throws {
         isOpen.withLock { $0 = false }
         shutdown(listener, Int32(SHUT_RDWR))
         try thread.withLock { $0.take() }?.join()
