@@ -205,7 +205,8 @@ let package = Package(
             [
                 "CASCore", "CASCompression", "CASTree", "CASPack", "CASWire", "CASFileSystem",
                 "CASCatalog", "CASRepository", "CASHTTP", "CASServer", "CASClient",
-                hummingbird, .product(name: "HummingbirdTesting", package: "hummingbird"),
+                hummingbird, nioPosix,
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
             ], data: ["exchange-1.txt"]),

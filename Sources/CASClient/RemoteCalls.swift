@@ -6,6 +6,10 @@ import NIOHTTP1
 
 /// The calls of the native protocol (Protocol.md).
 extension RemoteStore {
+    /// How often it is asked for what a server is making: each time waits for most of a minute, as long as a proxy
+    /// lets it.
+    private static let patience = 1_000
+
     /// Percent encoding (RFC 3986, 2.3) of what people type.
     private static func escape(_ text: String) -> String {
         var output = ""
@@ -81,8 +85,7 @@ extension RemoteStore {
     }
 
     package func layers(_ request: LayersRequest) throws -> LayersResponse {
-        // Each waits for most of a minute, as long as a proxy lets it.
-        for _ in 0..<1_000 {
+        for _ in 0..<RemoteStore.patience {
             let answer: LayersResponse = try message(.POST, "/v1/layers", body: request.encode())
             if answer != .unfinished { return answer }
         }
@@ -153,8 +156,12 @@ extension RemoteStore {
     }
 
     package func images(of ref: RefName, derives: Bool) throws -> RefImages {
-        try message(
-            .GET, "/v1/images/\(ref.name)?tag=\(ref.tag)" + (derives ? "&derive=1" : ""))
+        let path = "/v1/images/\(ref.name)?tag=\(ref.tag)" + (derives ? "&derive=1" : "")
+        for _ in 0..<RemoteStore.patience {
+            let answer: RefImages = try message(.GET, path)
+            if !answer.isUnfinished { return answer }
+        }
+        throw CASError(.unavailable, "\(location) does not come to an end with the image")
     }
 
     package func images(of digest: Digest, name: String) throws -> RefImages {

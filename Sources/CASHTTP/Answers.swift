@@ -69,7 +69,7 @@ extension Door {
                     try repository.historyPage(
                         name, before: query["before"] ?? "", limit: limit, domain: domain)
                 })
-        case .images(let name): return try await images(of: name, query, rights)
+        case .images(let name): return Door.message(try await images(of: name, query, rights))
         case .client(let platform):
             return try await client(platform, query, request, context)
         case .usage:
@@ -93,27 +93,6 @@ extension Door {
 }
 
 extension Door {
-    /// What belongs to a ref besides its snapshot, or to a manifest of its name.
-    private func images(
-        of name: RefName, _ query: Query, _ rights: Rights
-    ) async throws -> Response {
-        let digest = try query["digest"].map { text in
-            guard let digest = Digest(hexadecimal: text) else {
-                throw CASError(.invalidArgument, "'\(text)' is not a digest")
-            }
-            return digest
-        }
-        return Door.message(
-            try await blocking {
-                if let digest {
-                    return try repository.images(of: digest, name: name.name, domain: domain)
-                }
-                return try repository.images(
-                    of: name, derives: query["derive"] == "1", domain: domain
-                ) { rights.allows(.read, $0) }
-            })
-    }
-
     /// What a ref names; with `wait`, once that is not the move `after` any more.
     private func ref(
         _ name: RefName, _ query: Query, _ context: Context

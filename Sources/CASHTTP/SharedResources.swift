@@ -40,7 +40,8 @@ package struct SharedResources: Sendable {
     package let answers: MemoryGate
     let openAnswers = OpenAnswers()
     let waiters = RefWaiters()
-    let layers = LayerWork()
+    let layers = QueuedWork<LayersRequest, LayersResponse?>()
+    let images = QueuedWork<ImageKey, Void>()
     let buffers = BufferPool()
 
     init(

@@ -19,7 +19,6 @@ package struct RegistryDoor: HTTPResponder {
     let publicURL: String
     let clock: any WallClock
     let tokens: BearerTokens
-    let derived = DerivedManifests()
     let domain = Domain.standard
 
     var repository: Repository { shared.repository }

@@ -173,6 +173,15 @@ package struct RefImages: WireMessage {
     package var derived: Digest?
     /// Names of images below it that the caller may not read.
     package var unreadable: [String]
+    /// Whether the image is still being made, and nothing else is told: the client asks again.
+    package private(set) var isUnfinished = false
+
+    /// What is answered where the image of a ref is still being made.
+    package static func unfinished(_ ref: RefName) -> RefImages {
+        var images = RefImages(ref: ref)
+        images.isUnfinished = true
+        return images
+    }
 
     /// Contents from their parts.
     package init(
@@ -194,12 +203,13 @@ package struct RefImages: WireMessage {
         for image in images { output.append(element: 2, bytes: image.encode()) }
         output.append(field: 3, digest: derived)
         for name in unreadable { output.append(element: 4, bytes: Array(name.utf8)) }
+        output.append(field: 5, flag: isUnfinished)
         return output
     }
 
     package init(decoding bytes: UnsafeRawBufferPointer, limits: Limits) throws {
         self.init(ref: nil)
-        try readFields(bytes, upTo: 4) { number, type, reader in
+        try readFields(bytes, upTo: 5) { number, type, reader in
             switch (number, type) {
             case (1, .lengthDelimited): ref = try reader.refName()
             case (2, .lengthDelimited):
@@ -213,6 +223,7 @@ package struct RefImages: WireMessage {
                     throw WireFailure.tooMany("names")
                 }
                 unreadable.append(try reader.repositoryName())
+            case (5, .varint): isUnfinished = try reader.varint() != 0
             default: return false
             }
             return true

@@ -3,10 +3,7 @@ import CASCore
 import CASTestSupport
 import CASTree
 import CASWire
-import Synchronization
 import Testing
-
-@testable import CASHTTP
 
 /// Layers of snapshots over the wire.
 @Suite struct LayerTests {
@@ -44,32 +41,5 @@ import Testing
                 code(try world.token("write"), layers("\(digest)", "team/image"))
                     == .permissionDenied)
         }
-    }
-
-    @Test func `who waits too long is told to ask again, and work is done once`() async throws {
-        let work = LayerWork()
-        let calls = Mutex(0)
-        let gate = AsyncStream<Void>.makeStream()
-        let request = LayersRequest(want: "team/a", name: "", imageOptions: "")
-        let done = LayersResponse(
-            snapshot: .empty, totals: .init(),
-            layers: [SnapshotLayer(digest: .empty, size: 0, title: "/")])
-        @Sendable func ask(_ seconds: Int64) async throws -> LayersResponse? {
-            try await work.answer(request, seconds: seconds) {
-                calls.withLock { $0 += 1 }
-                for await _ in gate.stream { break }
-                return done
-            }
-        }
-        #expect(try await ask(0) == nil)
-        #expect(try await ask(0) == nil)
-        gate.continuation.finish()
-        #expect(try await ask(600) == done)
-        #expect(calls.withLock { $0 } == 1)
-        // What fails fails for who asked, and not for the next.
-        await #expect(throws: CASError.self) {
-            try await work.answer(request) { throw CASError(.dataLoss, "gone") }
-        }
-        #expect(try await ask(600) == done)
     }
 }

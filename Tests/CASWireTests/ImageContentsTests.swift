@@ -85,6 +85,9 @@ import Testing
             derived: Samples.digest, unreadable: ["team/base"])
         #expect(try RefImages(decoding: images.encode()) == images)
         #expect(!images.isEmpty && RefImages(ref: images.ref).isEmpty)
+        let unfinished = RefImages.unfinished(try RefName("team/app:v1"))
+        #expect(unfinished.isUnfinished && !images.isUnfinished)
+        #expect(try RefImages(decoding: unfinished.encode()) == unfinished)
         var push = try Samples.imagePush()
         push.kind = .manifest
         push.images = [contents]
