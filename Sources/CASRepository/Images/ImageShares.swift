@@ -8,7 +8,8 @@ import Synchronization
 /// Finds how many of the bytes of images workspaces have too.
 ///
 /// First the chunks of all that is linked are noted, then every tree that is kept is walked, each directory once;
-/// a chunk that a file has as well is shared. A store without images is done at once.
+/// a chunk that a file has as well is shared. A store without images is done at once. What was seen takes the memory
+/// of `DigestMarks`, as in a collection.
 package final class ImageShares: MaintenanceTask {
     private enum Stage {
         case links(after: OCILink?)
@@ -16,15 +17,16 @@ package final class ImageShares: MaintenanceTask {
         case trees
         case done
     }
-    private struct State {
+    private struct State: ~Copyable {
         var stage = Stage.links(after: nil)
         var scan: RootScan
-        var blobs: Set<Digest> = []
-        /// Chunks of images that were not met in a workspace, and their bytes.
-        var chunks: [Digest: UInt32] = [:]
-        var layers: Set<Digest> = []
+        var blobs = DigestMarks()
+        var chunks = DigestMarks()
+        /// Those of the chunks that workspaces have too.
+        var shared = DigestMarks()
+        var layers = DigestMarks()
         var directories: [Digest] = []
-        var visited: Set<Digest> = []
+        var visited = DigestMarks()
         var progress = MaintenanceProgress()
     }
     private static let directoriesPerStep = 400
@@ -65,7 +67,7 @@ package final class ImageShares: MaintenanceTask {
         let limit = ImageShares.imagesPerStep
         try repository.catalog.read { reader in
             let page = try reader.links(after: after, limit: limit, domain: domain).map(\.link)
-            for link in page where state.blobs.insert(link.digest).inserted {
+            for link in page where state.blobs.insert(link.digest) {
                 guard let place = try reader.location(of: link.digest, domain: domain) else {
                     continue
                 }
@@ -84,7 +86,7 @@ package final class ImageShares: MaintenanceTask {
     }
 
     private func note(_ chunk: Digest, _ bytes: UInt32, _ state: inout State) {
-        guard state.chunks.updateValue(bytes, forKey: chunk) == nil else { return }
+        guard state.chunks.insert(chunk) else { return }
         state.progress.add("distinctBytes", UInt64(bytes))
     }
 
@@ -94,7 +96,7 @@ package final class ImageShares: MaintenanceTask {
         let page = try repository.catalog.read {
             try $0.derivedImages(after: after, limit: limit, domain: domain)
         }
-        for layer in page.flatMap(\.layers) where state.layers.insert(layer.digest).inserted {
+        for layer in page.flatMap(\.layers) where state.layers.insert(layer.digest) {
             state.progress.add("madeLayers")
             state.progress.add("madeBytes", layer.size)
         }
@@ -103,7 +105,7 @@ package final class ImageShares: MaintenanceTask {
             return
         }
         state.progress.phase = "looking through workspaces"
-        state.stage = state.chunks.isEmpty ? .done : .trees
+        state.stage = state.chunks.count == 0 ? .done : .trees
     }
 
     private func walk(_ state: inout State) throws {
@@ -111,7 +113,7 @@ package final class ImageShares: MaintenanceTask {
             let source = try StoredDirectories(repository, reader, domain: domain)
             if state.directories.isEmpty {
                 let roots = try state.scan.next(reader, limit: ImageShares.directoriesPerStep)
-                guard let roots, !state.chunks.isEmpty else {
+                guard let roots, state.shared.count < state.chunks.count else {
                     state.stage = .done
                     return
                 }
@@ -130,7 +132,7 @@ package final class ImageShares: MaintenanceTask {
         _ root: Marking.Root, _ source: StoredDirectories, _ state: inout State
     ) throws {
         let tree = try root.tree ?? whole { try source.snapshot(root.digest)?.tree.digest }
-        if let tree, state.visited.insert(tree).inserted { state.directories.append(tree) }
+        if let tree, state.visited.insert(tree) { state.directories.append(tree) }
     }
 
     /// Looks at a directory; one that the store lost has nothing.
@@ -142,22 +144,26 @@ package final class ImageShares: MaintenanceTask {
         state.directories.removeLast()
         guard let directory else { return }
         let files = directory.files.map(\.digest)
-        for file in files { share(file, &state) }
-        for list in try reader.chunkLists(of: files, domain: domain) {
-            for chunk in list?.chunks ?? [] { share(chunk, &state) }
+        for (file, list) in zip(files, try reader.chunkLists(of: files, domain: domain)) {
+            for term in list?.terms ?? [] {
+                if case .chunk(let chunk, let bytes) = term { share(chunk, bytes, &state) }
+            }
+            guard list == nil, state.chunks.contains(file), !state.shared.contains(file),
+                let place = try reader.location(of: file, domain: domain)
+            else { continue }
+            share(file, place.rawLength, &state)
         }
         guard UInt64(state.visited.count) < repository.limits.treeEntries else {
             throw CASError(.resourceExhausted, "the store has too many directories to look through")
         }
-        for child in directory.directories where state.visited.insert(child.digest).inserted {
+        for child in directory.directories where state.visited.insert(child.digest) {
             state.directories.append(child.digest)
         }
     }
 
-    private func share(_ chunk: Digest, _ state: inout State) {
-        if let bytes = state.chunks.removeValue(forKey: chunk) {
-            state.progress.add("sharedBytes", UInt64(bytes))
-        }
+    private func share(_ chunk: Digest, _ bytes: UInt32, _ state: inout State) {
+        guard state.chunks.contains(chunk), state.shared.insert(chunk) else { return }
+        state.progress.add("sharedBytes", UInt64(bytes))
     }
 
     private func whole<Message>(_ body: () throws -> Message?) throws -> Message? {

@@ -36,6 +36,8 @@ package final class MaintenanceJobs: Sendable {
     }
     private let state = Mutex(State())
     private let turn = Mutex(())
+    /// What remembers much of a store, which is done one after the other.
+    private let sharesTurn = Mutex(())
     /// Work that somebody waits for, which background work then does not hold up.
     private let urgent = Atomic(0)
     private let findings: Int
@@ -101,14 +103,10 @@ package final class MaintenanceJobs: Sendable {
         urgent.add(1, ordering: .relaxed)
         var failure: (any Error)?
         do {
-            let task = try make()
-            var goesOn = true
-            while goesOn {
-                guard !job.isCancelled.load(ordering: .relaxed) else {
-                    throw CASError(.cancelled, "the store was closed", hint: "start it again")
-                }
-                defer { tell(job, task.progress) }
-                goesOn = try step(task)
+            if job.kind == .shares {
+                try sharesTurn.withLock { _ in try work(on: job, make) }
+            } else {
+                try work(on: job, make)
             }
         } catch {
             failure = error
@@ -122,6 +120,18 @@ package final class MaintenanceJobs: Sendable {
         }
         state.withLock { state in
             if let thread = state.threads.removeValue(forKey: job.id) { state.ended.append(thread) }
+        }
+    }
+
+    private func work(on job: Job, _ make: @Sendable () throws -> any MaintenanceTask) throws {
+        let task = try make()
+        var goesOn = true
+        while goesOn {
+            guard !job.isCancelled.load(ordering: .relaxed) else {
+                throw CASError(.cancelled, "the store was closed", hint: "start it again")
+            }
+            defer { tell(job, task.progress) }
+            goesOn = try step(task)
         }
     }
 

@@ -1,10 +1,22 @@
 import CASCore
+import CASFileSystem
 import CASOCI
 import CASTestSupport
 import CASWire
+import Glibc
+import Synchronization
 import Testing
 
 @testable import CASRepository
+
+/// What others did, in order.
+private final class LockedLog: Sendable {
+    private let state = Mutex<[String]>([])
+
+    var lines: [String] { state.withLock { $0 } }
+
+    func add(_ line: String) { state.withLock { $0.append(line) } }
+}
 
 /// What images and workspaces have in common, and what keeps what is made of trees.
 @Suite struct ImageSharesTests {
@@ -41,9 +53,66 @@ import Testing
         let made = try run(ImageShares(repository, domain: .standard))
         #expect(made["madeLayers"] == UInt64(Set(image.layerDigests).count))
         #expect(made["madeBytes"] >= 40_000)
+        // A file in several chunks, and one that is a chunk of an image, each once.
+        try repository.push(try SampleTree(root), to: "team/other")
+        #expect(try run(ImageShares(repository, domain: .standard))["sharedBytes"] == 20_000)
+        root.files["small"] = SampleFolder.File(content: own, isExecutable: false)
+        try repository.push(try SampleTree(root), to: "team/other")
+        #expect(try run(ImageShares(repository, domain: .standard))["sharedBytes"] == 20_500)
         try repository.removeRef(
             try RefName("team/project"), .any, Provenance(), domain: .standard)
+        try repository.removeRef(
+            try RefName("team/other"), .any, Provenance(), domain: .standard)
         #expect(try !repository.usage(domain: .standard).rows.contains { $0.refs > 0 })
+    }
+
+    /// Work that goes on until other work has begun, or for so many steps.
+    private final class Work: MaintenanceTask {
+        let progress = MaintenanceProgress()
+        private let log: LockedLog
+        private let steps: Mutex<Int>
+        private let end: SharedResult<Void>
+
+        init(_ log: LockedLog, steps: Int, end: SharedResult<Void>) {
+            self.log = log
+            self.steps = Mutex(steps)
+            self.end = end
+        }
+
+        func step() -> Bool {
+            sched_yield()
+            let isLast = steps.withLock { steps in
+                steps -= 1
+                return steps <= 0
+            }
+            guard isLast || log.lines.contains("second began") else { return true }
+            log.add("ended")
+            end.set(.success(()))
+            return false
+        }
+    }
+
+    /// Whether two pieces of work of a kind are done at the same time.
+    private func areDoneAtOnce(_ kind: MaintenanceKind, steps: Int) throws -> Bool {
+        let jobs = MaintenanceJobs(findings: 10)
+        let log = LockedLog()
+        let ends = [SharedResult<Void>(), SharedResult<Void>()]
+        _ = try jobs.start(.random(), kind) { Work(log, steps: steps, end: ends[0]) }
+        _ = try jobs.start(.random(), kind) {
+            log.add("second began")
+            return Work(log, steps: steps, end: ends[1])
+        }
+        for end in ends { try end.get() }
+        jobs.close()
+        return log.lines.first == "second began"
+    }
+
+    @Test func `of this question one is answered at a time`() async throws {
+        try await onThread {
+            let questions = try areDoneAtOnce(.why, steps: .max)
+            let shares = try areDoneAtOnce(.shares, steps: 20_000)
+            #expect(questions && !shares)
+        }
     }
 
     @Test func `what keeps a layer is the workspace that it is made of, and who names it`() throws {
