@@ -330,6 +330,7 @@ struct IndexRebuild {
                 case .purged, .checkpointed, .checkpointEnded: continue
                 }
             }
+            try RecordedImages.removeImagesWithoutBytes(transaction)
             for digest in try snapshots + RecordedImages.manifests(transaction) {
                 try transaction.insert(
                     touch: Touch(digest: digest, byDigest: now.seconds), domain: .standard)

@@ -31,6 +31,34 @@ enum RecordedImages {
         }
     }
 
+    /// Removes the images whose manifest or configuration no pack has: they are made again when somebody asks.
+    ///
+    /// The record of an image that was collected may be found where its bytes are gone. One stays whose layers names
+    /// have, as these can be made by it alone.
+    static func removeImagesWithoutBytes(_ transaction: any CatalogTransaction) throws {
+        let (limit, domain) = (Limits.standard.listingEntries, Domain.standard)
+        var after: DerivedImage?
+        while true {
+            let page = try transaction.derivedImages(after: after, limit: limit, domain: domain)
+            for image in page {
+                let places = try transaction.locations(
+                    of: [image.manifest, image.config, image.tree], domain: domain
+                ).map { $0 != nil }
+                if places[0], places[1] { continue }
+                let isNeeded =
+                    try places[2]
+                    && image.layers.contains { layer in
+                        try !transaction.links(to: layer.digest, limit: 1, domain: domain).isEmpty
+                    }
+                guard !isNeeded else { continue }
+                try transaction.removeDerivedImage(
+                    tree: image.tree, options: image.options, domain: domain)
+            }
+            guard page.count == limit, let last = page.last else { return }
+            after = last
+        }
+    }
+
     /// All manifests that names have.
     static func manifests(_ reader: any CatalogReader) throws -> Set<Digest> {
         let limit = Limits.standard.listingEntries

@@ -202,6 +202,10 @@ import Testing
                 domain: .standard)
         }
         try set(options)
+        // Its manifest and configuration.
+        for number: UInt8 in 1...2 {
+            try store.repository.uploadBlob(root.bytes + [number], to: "secret/base")
+        }
         try insert(
             [
                 image(
