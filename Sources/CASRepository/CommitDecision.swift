@@ -260,9 +260,10 @@ struct CommitDecision {
         switch step {
         case .keep(let request, let present, let tree, let expires):
             if isRenewed(present, request, expires) {
-                _ = try Repository.setEnd(
+                let entry = try Repository.setEnd(
                     present, expires, request.lifetime, imageOptions: request.imageOptions,
                     context, domain: domain)
+                try repository.holdFromNow(entry, context, domain)
             }
             return .answer(request, .unchanged, present, tree: tree)
         case .move(let request, let present, let content, let expires):
@@ -288,6 +289,7 @@ struct CommitDecision {
                 ? "" : request.imageOptions ?? present?.imageOptions ?? "")
         try transaction.move(move, entry, domain: domain)
         context.record(.refMoved(move, entry, domain))
+        try repository.holdFromNow(entry, context, domain)
         if request.kind == .manifest,
             var link = try transaction.link(
                 request.ref.name, request.snapshot, .manifest, domain: domain)?.link,

@@ -56,9 +56,11 @@ extension Repository {
                 else { return present }
                 try Repository.requireLasting(
                     name, update.lifetime, try RuleSet(try transaction.rules(domain: domain)))
-                return try Repository.setEnd(
+                let entry = try Repository.setEnd(
                     present, expires, update.lifetime, imageOptions: options, context,
                     domain: domain)
+                try holdFromNow(entry, context, domain)
+                return entry
             }
             let rules = try RuleSet(try transaction.rules(domain: domain))
             try Repository.requireMovable(present, rules)
@@ -78,6 +80,7 @@ extension Repository {
                 imageOptions: options ?? present?.imageOptions ?? "")
             try transaction.move(move, entry, domain: domain)
             context.record(.refMoved(move, entry, domain))
+            try holdFromNow(entry, context, domain)
             return entry
         }
     }

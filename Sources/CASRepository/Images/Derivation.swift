@@ -135,6 +135,7 @@ extension Repository {
                 try transaction.insert(derivedImage: image, domain: domain)
                 context.record(
                     .imageDerived(image, domain, sequence: try transaction.nextSequence()))
+                try holdFromNow(image, context, domain)
                 return image
             }
         }

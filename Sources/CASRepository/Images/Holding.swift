@@ -63,23 +63,57 @@ extension Repository {
             link.loneBytes = 0
             try hold(link, context, now, domain)
         }
-        let keys =
-            [put.digest] + (put.manifest.sha512.map { [OCIDigest.sha512($0).stand] } ?? [])
-        // Of more than that the rest stays until it is deleted.
+        try holdReferrers(
+            of: put.digest, in: name,
+            alsoNamed: put.manifest.sha512.map { [OCIDigest.sha512($0).stand] } ?? [], context,
+            now, domain)
+    }
+
+    /// Notes that a manifest holds from now on those about it in a name, also where they name it in other ways.
+    ///
+    /// Of many only the first: the rest stays until it is deleted.
+    private func holdReferrers(
+        of subject: Digest, in name: String, alsoNamed others: [Digest] = [],
+        _ context: CommitContext, _ now: Timestamp, _ domain: Domain
+    ) throws {
         var left = limits.listingEntries
-        for key in keys {
+        for key in [subject] + others {
             var after: Digest?
             repeat {
-                let page = try transaction.referrers(
+                let page = try context.transaction.referrers(
                     name, to: key, after: after, limit: limits.listingEntries, domain: domain)
-                for var link in page where link.isRoot || key != put.digest {
+                for var link in page where link.isRoot || key != subject {
                     guard left > 0 else { return }
                     left -= 1
-                    link.subject = put.digest
+                    link.subject = subject
                     try hold(link, context, now, domain)
                 }
                 after = page.count < limits.listingEntries ? nil : page.last?.digest
             } while after != nil
+        }
+    }
+
+    /// Notes that the image that a tree is holds from now on those about it, in names that have it.
+    ///
+    /// They may have come first: who copies a snapshot copies its signatures, and not the image.
+    func holdFromNow(_ image: DerivedImage, _ context: CommitContext, _ domain: Domain) throws {
+        let transaction = context.transaction
+        let names = Set(
+            try transaction.referrers(to: image.manifest, domain: domain).filter(\.isRoot)
+                .map(\.name))
+        for name in names.sorted().prefix(limits.listingEntries)
+        where try derivedLink(name, image.manifest, .manifest, transaction, domain) != nil {
+            try holdReferrers(of: image.manifest, in: name, context, clock.now(), domain)
+        }
+    }
+
+    /// Notes that the images that the tree of a ref is hold from now on those about them in its name.
+    func holdFromNow(_ entry: RefEntry, _ context: CommitContext, _ domain: Domain) throws {
+        guard let tree = entry.tree else { return }
+        // One with a base is seen by names whose ref has the options that say so.
+        for image in try context.transaction.derivedImages(of: tree, domain: domain)
+        where image.base == nil || image.options == Array(entry.imageOptions.utf8) {
+            try holdReferrers(of: image.manifest, in: entry.name.name, context, clock.now(), domain)
         }
     }
 
