@@ -63,6 +63,17 @@ package struct NamedImage: Sendable {
             return image
         }
     }
+
+    /// Image options as another name has them: an image below that comes along into that name is named there.
+    func imageOptions(_ text: String, as other: String) -> String {
+        guard other != name, let own = images.images.first(where: { $0.name == name }) else {
+            return text
+        }
+        return text.split(separator: "\n").map { line in
+            let base = own.manifests.first { line == "base=\(name)@\($0.digest)" }
+            return base.map { "base=\(other)@\($0.digest)" } ?? String(line)
+        }.joined(separator: "\n")
+    }
 }
 
 extension StoreConnection {

@@ -56,6 +56,10 @@ package enum Transfer {
         }
         try Fetch.check(options.want, plan.snapshot, snapshot)
         try snapshot.totals.check(options.limits)
+        var options = options
+        if let images = options.images, let text = options.imageOptions {
+            options.imageOptions = images.imageOptions(text, as: options.ref.name)
+        }
         var summary = WarmSummary(plan: plan)
         if let present = try target.ref(options.ref), present.target.digest == plan.snapshot,
             present.lifetime == options.lifetime, options.expires == nil,

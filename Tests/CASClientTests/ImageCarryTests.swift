@@ -132,9 +132,9 @@ import Testing
             ).map(\.digest) == [about])
     }
 
-    @Test func `the image below that of a snapshot comes along`() throws {
-        let world = try LocalWorld()
-        let pusher = ImagePusher(world.store, "team/base")
+    /// Puts an image into a name on top of which others can be; its digest.
+    private func putBase(_ world: LocalWorld, _ name: String) throws -> Digest {
+        let pusher = ImagePusher(world.store, name)
         let config = Array(
             "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\","
                 .utf8)
@@ -144,8 +144,13 @@ import Testing
             + Array("\"diff_ids\":[\"\(Digest.of(layer))\"]}}".utf8)
         try pusher.blob(whole)
         try pusher.blob(layer)
-        let base = try pusher.manifest(
+        return try pusher.manifest(
             whole, [(.sha256(Digest.of(layer)), layer.count)], tags: ["v1"])
+    }
+
+    @Test func `the image below that of a snapshot comes along`() throws {
+        let world = try LocalWorld()
+        let base = try putBase(world, "team/base")
         try world.write("a", "1")
         _ = try world.push { $0.imageOptions = "base=team/base@\(base)" }
         let derived = try world.store.derived(world.ref)
@@ -157,6 +162,62 @@ import Testing
         }
         #expect(try target.hasLink("team/base", base, .manifest))
         #expect(try target.ref(try RefName("team/base:v1")) == nil)
+    }
+
+    /// Copies a ref as `cas copy` does.
+    private func copy(
+        _ world: LocalWorld, to target: LocalStore, as name: String
+    ) throws -> WarmSummary {
+        let (entry, images) = try world.store.refWithImages(world.ref, takesImages: true)
+        var options = TransferOptions(
+            want: "\(world.ref.name)@\(entry.target.digest)", ref: try RefName(name),
+            provenance: entry.provenance)
+        options.images = NamedImage(
+            name: world.ref.name, digest: images.derived ?? .zero, entry: entry, images: images)
+        options.imageOptions = entry.imageOptions
+        return try Transfer.run(
+            options, from: world.store, to: target, counters: ProgressCounters())
+    }
+
+    @Test func `an image below in the same name goes along into the other name`() throws {
+        let world = try LocalWorld()
+        let base = try putBase(world, "team/project")
+        let elsewhere = try putBase(world, "team/base")
+        try world.write("a", "1")
+        _ = try world.push { $0.imageOptions = "base=team/project@\(base)\nprefix=/app" }
+        let derived = try world.store.derived(world.ref)
+        let target = try world.makeOther()
+        for isFirst in [true, false] {
+            let summary = try copy(world, to: target, as: "mirror/x:v2")
+            #expect(summary.isMoved == isFirst)
+            let entry = try #require(try target.ref(try RefName("mirror/x:v2")))
+            #expect(entry.imageOptions == "base=mirror/x@\(base)\nprefix=/app")
+            #expect(try target.hasLink("mirror/x", base, .manifest))
+            #expect(try !target.hasLink("team/project", base, .manifest))
+            // It says where its base is, and so is another image.
+            let made = try target.derived(entry.name)
+            guard case .other(derived, made) = summary.image else {
+                Issue.record("\(String(describing: summary.image))")
+                return
+            }
+            #expect(made != derived)
+            let manifest = try ImageManifest(
+                decoding: try #require(try target.blobBytes(made)))
+            #expect(manifest.layers.count == 2)
+        }
+        // Under its own name everything is as it was, and so is a base with another name.
+        let same = try world.makeOther("same")
+        guard case .same(derived) = try copy(world, to: same, as: "team/project").image else {
+            Issue.record("the image is another one")
+            return
+        }
+        _ = try world.push { $0.imageOptions = "base=team/base@\(elsewhere)" }
+        _ = try world.store.derived(world.ref)
+        guard case .same = try copy(world, to: target, as: "mirror/y").image else {
+            Issue.record("the image is another one")
+            return
+        }
+        #expect(try target.hasLink("team/base", elsewhere, .manifest))
     }
 
     @Test func `what is named by SHA-512 is found by that elsewhere`() throws {

@@ -101,4 +101,47 @@ import Testing
         try fixture.cas("ls --store third")
         try Snapshot.check(fixture, "image-travel")
     }
+
+    @Test func `an image that is another one elsewhere is told of, also where nothing moves`()
+        throws
+    {
+        let fixture = try CommandLineFixture()
+        try fixture.writeProject()
+        _ = try fixture.run(["push", "work", "--to", "team/app", "--store", "store"])
+        let built = try fixture.run(
+            [
+                "image", "build", "--base", "scratch", "--workspace", "team/app=/data",
+                "--platform", "linux/amd64", "--to", "team/app:base", "--store", "store",
+            ], environment: epoch)
+        #expect(built.status == 0, "\(built.errors)")
+        let listed = try fixture.run(["ls", "team/app:base", "--store", "store", "--json"]).output
+        let document = try JSONSerialization.jsonObject(with: Data(listed.utf8)) as? [String: Any]
+        let parts = try #require(document?["parts"] as? [[String: Any]])
+        let base = try #require(
+            parts.first { $0["role"] as? String == "manifest" }?["digest"] as? String)
+        let tagged = try fixture.run([
+            "tag", "team/app", "team/app:v1", "--store", "store", "--image-option",
+            "base=team/app@\(base)",
+        ])
+        #expect(tagged.status == 0, "\(tagged.errors)")
+        // Somebody pulls it.
+        let address = try fixture.serve("--store store")
+        let host = address.replacing("http://", with: "")
+        let inspected = try fixture.run(["image", "inspect", "\(host)/team/app:v1"])
+        #expect(inspected.status == 0, "\(inspected.errors)")
+        for isFirst in [true, false] {
+            let copied = try fixture.run([
+                "copy", "\(host)/team/app:v1", "mirror/app:v1", "--store", "other",
+            ])
+            #expect(copied.status == 0, "\(copied.errors)")
+            #expect(
+                copied.errors.contains("where it comes from; here it is sha256:"),
+                "\(copied.errors)")
+            #expect(copied.errors.contains("is unchanged") == !isFirst, "\(copied.errors)")
+        }
+        let mirrored = try fixture.run([
+            "ls", "mirror/app@\(base)", "--store", "other", "--json",
+        ])
+        #expect(mirrored.status == 0, "\(mirrored.errors)")
+    }
 }

@@ -201,10 +201,10 @@ struct CopyCommand: ParsableCommand {
         } else {
             Console.data("\(name.name)@\(digest)")
         }
+        if let line = summary.image?.note(name) { Console.note(line) }
         guard summary.isMoved else {
             return Console.note("\(name) in \(target.choice.text) is unchanged")
         }
-        if let line = summary.image?.note(name) { Console.note(line) }
         Console.note(
             "new: \(counted(summary.misses.files, "file")) "
                 + "(\(ByteCount.text(summary.misses.bytes))) and "
