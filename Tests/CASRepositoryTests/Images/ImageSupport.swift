@@ -1,3 +1,4 @@
+import CASCatalog
 import CASCore
 import CASOCI
 import CASTestSupport
@@ -65,5 +66,10 @@ extension Repository {
         let collector = try Collector(self)
         while try collector.step() {}
         return collector.progress
+    }
+
+    /// The first thousand images that snapshots were answered to be.
+    func allDerivedImages() throws -> [DerivedImage] {
+        try catalog.read { try $0.derivedImages(after: nil, limit: 1_000, domain: .standard) }
     }
 }
