@@ -120,6 +120,9 @@ struct CommitDecision {
                 try RuleSet(try transaction.rules(domain: domain)), transaction)
             try links.make(context)
         }
+        for request in requests {
+            try Repository.keepBase(of: request.imageOptions, transaction, domain)
+        }
         return combined(try steps.map(carryOut))
     }
 

@@ -48,6 +48,7 @@ extension Repository {
             let present = try transaction.ref(name, domain: domain)
             try Repository.require(update.precondition, name, present)
             let totals = try totals(found, context, domain)
+            try Repository.keepBase(of: options, transaction, domain)
             let target = RefTarget(kind: .snapshot, digest: found.snapshot)
             if let present, present.target == target {
                 guard

@@ -78,3 +78,17 @@ struct DerivationBase {
         return digest
     }
 }
+
+extension Repository {
+    /// Has a collection that runs look at the image that options name, which a ref says from now on.
+    static func keepBase(
+        of options: String?, _ transaction: any CatalogTransaction, _ domain: Domain
+    ) throws {
+        guard let options, let base = try SnapshotImageOptions(options).base,
+            // Of one that is not here nothing can be kept, and it is no gap.
+            try transaction.location(of: base.digest, domain: domain) != nil
+        else { return }
+        try transaction.revive([base.digest], domain: domain)
+        try transaction.addBarrier(base.digest, domain: domain)
+    }
+}

@@ -218,4 +218,52 @@ import Testing
             try code { _ = try store.repository.derivedManifest(entry, domain: .standard) }
                 == .failedPrecondition)
     }
+
+    @Test func `a base that a ref says while a collection runs stays, at any of its steps`() throws
+    {
+        var random = SeededGenerator(seed: 25)
+        let layer = random.bytes(20_000)
+        var (step, kept, isOver) = (0, 0, false)
+        while !isOver {
+            let store = try TestStore()
+            let base = try putBase(layer, store)
+            try store.repository.push(try SampleTree.random(26), to: "team/a")
+            let other = try SampleTree.random(27)
+            try store.repository.push(other, to: "team/b")
+            try remove(store, "team/base:v1")
+            store.clock.advance(nanoseconds: 80 * Self.day)
+            var pace = CollectionPace()
+            pace.rows = 5
+            let collector = try Collector(store.repository, pace: pace)
+            for _ in 0..<step where !isOver { isOver = try !collector.step() }
+            let links = try store.repository.catalog.read {
+                try $0.links(after: nil, limit: 9, domain: .standard)
+            }
+            let (name, isPush) = (try RefName("team/a"), step % 2 == 0)
+            let options = "base=team/base@\(base)"
+            if isPush {
+                var request = PushRequest(
+                    pushID: .random(), ref: name, snapshot: other.digest, precondition: .any,
+                    provenance: Provenance())
+                request.imageOptions = options
+                let response = try store.repository.commit(
+                    request, records: UnsafeRawBufferPointer(start: nil, count: 0),
+                    trusted: false, domain: .standard)
+                #expect(response.outcome == .done)
+            } else {
+                let entry = try #require(try store.repository.ref(name, domain: .standard))
+                _ = try store.repository.setRef(
+                    name, RefUpdate(target: entry.target.digest, imageOptions: options),
+                    domain: .standard)
+            }
+            while try collector.step() {}
+            try store.repository.collectAll()
+            if links.count == 3 {
+                kept += 1
+                #expect(try PulledImage(store.repository, "team/a").layers.first == layer)
+            }
+            step += 1
+        }
+        #expect(kept > 5 && kept < step, "\(kept) of \(step)")
+    }
 }
