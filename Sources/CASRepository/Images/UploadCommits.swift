@@ -123,6 +123,7 @@ extension Repository {
             ChunkList(terms: Array(new[start..<min(start + Repository.termsPerPart, new.count)]))
         }
         let isRecut = upload.isRecut
+        let isOld = isOld(upload.session)
         try writing {
             try commit(session: upload.session, isEvent: false) { context in
                 let transaction = context.transaction
@@ -133,10 +134,20 @@ extension Repository {
                 if isRecut { _ = try transaction.removeUpload(entry.identifier, domain: domain) }
                 try transaction.insert(upload: entry, domain: domain)
                 try transaction.append(parts: parts, toUpload: entry.identifier, domain: domain)
+                if isOld { try transaction.remove(lease: entry.identifier) }
             }
         }
+        if isOld { upload.session.lease = (0, 0) }
         upload.storedTerms = ingest.terms.count
         upload.isRecut = false
+    }
+
+    /// Whether the lease of an upload is to begin anew: a push is given a day, an upload may take longer, and relies on
+    /// nothing but its entry once that is durable.
+    private func isOld(_ session: PushSession) -> Bool {
+        let began = session.lease.began
+        let now = clock.monotonicNanoseconds()
+        return began > 0 && now > began && now - began > limits.pushNanoseconds / 2
     }
 
     /// Has chunks stay; throws `unavailable` where one is gone that was here when it was looked for.

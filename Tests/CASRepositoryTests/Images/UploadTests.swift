@@ -178,6 +178,25 @@ import Testing
         #expect(try store.repository.uploadStatus(Self.name, young, domain: .standard) == 0)
     }
 
+    @Test func `an upload may go on for longer than a push`() throws {
+        let store = try TestStore()
+        var random = SeededGenerator(seed: 14)
+        let upload = try store.repository.beginUpload(Self.name, domain: .standard)
+        var bytes: [UInt8] = []
+        let pause = store.repository.limits.pushIdleNanoseconds * 2 / 3
+        for _ in 0...store.repository.limits.pushNanoseconds / pause + 3 {
+            let part = random.bytes(5_000)
+            #expect(
+                try store.repository.appendBlob(part, to: Self.name, upload)
+                    == UInt64(bytes.count + part.count))
+            bytes += part
+            store.clock.advance(nanoseconds: pause)
+        }
+        let digest = try store.repository.finishUpload(
+            Self.name, upload, expecting: .sha256(Digest.of(bytes)), domain: .standard)
+        #expect(try store.repository.blobBytes(digest) == bytes)
+    }
+
     @Test func `ranges and frames give the bytes of a blob`() throws {
         let store = try TestStore()
         var random = SeededGenerator(seed: 13)
