@@ -42,7 +42,8 @@ enum SettingName {
     static let incarnation = "incarnation"
     /// Average chunk size and seed, two little-endian u32.
     static let chunker = "chunker"
-    /// One byte while somebody collects or purges, who has to hear of chunk lists that come.
+    /// One byte while somebody collects (1) or purges (2), who has to hear of chunk lists that come, and the second of what
+    /// uploads bring, too.
     static let collecting = "collecting"
     /// What a purge that is not done yet removes: whether that is a tree, in a byte, and a `Purged` event of its
     /// targets (Protocol.md).

@@ -12,7 +12,7 @@ extension PurgeRun {
             return
         }
         let isMore = try repository.catalog.write { [pace, domain] transaction in
-            try Barrier.begin(limit: pace.rows, transaction, domain: domain)
+            try Barrier.begin(limit: pace.rows, isPurge: true, transaction, domain: domain)
         }
         guard !isMore else { return }
         if !isContinued { record.begun = repository.clock.now() }

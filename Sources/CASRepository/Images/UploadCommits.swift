@@ -165,6 +165,7 @@ extension Repository {
         let condemned = try transaction.condemned(of: digests, domain: domain)
         let back = zip(digests, condemned).filter { $0.1 != nil }.map(\.0)
         if !back.isEmpty { try transaction.revive(back, domain: domain) }
+        try Barrier.note(uploaded: digests, transaction, domain: domain)
     }
 
     /// Makes a blob of an upload that was taken, and links it; gives it up after too many wrong digests, as each
@@ -180,9 +181,21 @@ extension Repository {
             throw CASError(
                 .invalidArgument, "\(error.message), for the \(count)th time: it was given up",
                 hint: "begin a new upload", digest: error.digest)
+        } catch let error as CASError where error.code == .failedPrecondition {
+            try giveUp(upload, refusedFor: error.digest)
+            throw error
         }
         uploads.forget(upload.identifier)
         return digest
+    }
+
+    /// Forgets an upload of what was removed for good: nobody can end it, and what it has would stay for as long as it may
+    /// rest.
+    private func giveUp(_ upload: OpenUpload, refusedFor digest: Digest?) throws {
+        let domain = upload.session.domain
+        guard let digest, try catalog.read({ try $0.purged([digest], domain: domain)[0] }) != nil
+        else { return }
+        _ = try cancelUpload(upload.name, upload.identifier, domain: domain)
     }
 
     /// Makes a blob of an upload, and links it.
