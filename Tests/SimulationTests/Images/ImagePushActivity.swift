@@ -65,11 +65,7 @@ struct ImagePushActivity {
         _ error: CASError, _ simulation: StoreSimulation, _ process: SimulatedProcess
     ) throws -> Bool {
         simulation.note("push of image \(image.digest.short) failed: \(error)")
-        if error.code == .failedPrecondition, simulation.hasPurges,
-            try !simulation.purgedDigests().isEmpty
-        {
-            return true
-        }
+        if error.code == .failedPrecondition, try isPurged(simulation) { return true }
         var isExpected = false
         if case .upload(var upload, let blob) = phase {
             isExpected = try upload.recover(from: error, simulation)
@@ -80,6 +76,13 @@ struct ImagePushActivity {
         }
         troubles += 1
         return troubles > 8 || simulation.draw(8) == 0
+    }
+
+    /// Whether something of it was removed for good.
+    private func isPurged(_ simulation: StoreSimulation) throws -> Bool {
+        guard simulation.hasPurges else { return false }
+        let own = uploaded(simulation.model.images) + image.parts + [image.digest]
+        return try !simulation.purgedDigests().isDisjoint(with: own)
     }
 
     private mutating func look(

@@ -15,9 +15,9 @@ struct UploadState {
         case left
     }
     /// Seconds for which it may rest.
-    ///
-    /// What comes while somebody collects is protected for a quarter of an hour only.
-    private static let keptSeconds: Int64 = 900
+    private static let keptSeconds: Int64 = 86_400
+    /// Seconds that one request of it may stand still without losing what was not answered yet.
+    private static let requestSeconds: Int64 = 900
     let name: String
     let digest: Digest
     private let bytes: [UInt8]
@@ -28,6 +28,8 @@ struct UploadState {
     /// When somebody heard of it last, by the time of day.
     private var used: Int64 = 0
     private var longestRest: Int64 = 0
+    /// When the request in progress, or the last one, began.
+    private var requested: Int64 = 0
     private var rebuilds = 0
     private var isInDoubt = false
     /// The request that is in progress, and the life of a process that it talks to.
@@ -52,6 +54,7 @@ struct UploadState {
         longestRest = max(longestRest, simulation.clock.now().seconds - used)
         guard let identifier else { return try begin(simulation, repository) }
         if let writer { return try write(writer, simulation, process) }
+        requested = simulation.clock.now().seconds
         if sent == bytes.count, simulation.draw(8) > 0 {
             return try finish(identifier, simulation, repository)
         }
@@ -103,12 +106,31 @@ struct UploadState {
     }
 
     /// Whether nothing has to be left of it: the catalog was lost, or nobody went on with it for long, or
-    /// something was removed for good, perhaps a chunk that it has.
+    /// somebody asked for the removal of a chunk that it has.
     private func isExpendable(_ simulation: StoreSimulation) throws -> Bool {
         if rebuilds != simulation.model.images.rebuilds { return true }
         let rest = max(longestRest, simulation.clock.now().seconds - used)
-        if rest >= UploadState.keptSeconds { return true }
-        return try simulation.hasPurges && !simulation.purgedDigests().isEmpty
+        if rest > UploadState.keptSeconds { return true }
+        return try isTouched(by: simulation.model.purgeTargets, simulation)
+    }
+
+    /// Whether what a request brought may be lost before it was answered: it stood still, or something of it was
+    /// removed for good meanwhile.
+    private func mayLoseRequest(_ simulation: StoreSimulation) throws -> Bool {
+        let stood = simulation.clock.now().seconds - requested
+        if stood >= UploadState.requestSeconds { return true }
+        return try isTouched(by: nil, simulation)
+    }
+
+    /// Whether one of its chunks was removed for good, and is among some.
+    private func isTouched(
+        by wanted: Set<Digest>?, _ simulation: StoreSimulation
+    ) throws -> Bool {
+        guard simulation.hasPurges else { return false }
+        let purged = try simulation.purgedDigests()
+        return (simulation.model.images.chunks[digest] ?? [digest]).contains { chunk in
+            purged.contains(chunk) && wanted?.contains(chunk) ?? true
+        }
     }
 
     private mutating func write(
@@ -201,10 +223,14 @@ struct UploadState {
         sent = durable
         if error.code == .notFound {
             try mayBeGone(error.description, simulation)
-        } else {
-            guard error.code == .unavailable, try isExpendable(simulation) else { return false }
+            identifier = nil
+            return true
         }
-        identifier = nil
-        return true
+        guard error.code == .unavailable else { return false }
+        if try isExpendable(simulation) {
+            identifier = nil
+            return true
+        }
+        return try mayLoseRequest(simulation)
     }
 }

@@ -44,6 +44,8 @@ struct StoreModel {
     var pins: [Digest: Pin?] = [:]
     /// What was removed for good as far as the store ever said.
     var purged: Set<Digest> = []
+    /// What somebody asked to remove for good, and trees of it.
+    var purgeTargets: Set<Digest> = []
     /// All trees that clients ever made, by the digest of their snapshot.
     private(set) var trees: [Digest: SampleTree] = [:]
     /// The same in the order in which they were made.

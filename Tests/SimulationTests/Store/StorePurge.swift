@@ -3,6 +3,7 @@ import CASCore
 import CASFileSystem
 import CASRepository
 import CASTestSupport
+import CASTree
 import CASWire
 
 /// Content that is removed for good.
@@ -40,6 +41,10 @@ extension StoreSimulation {
             kind: .purge, digest: digest, reason: "a simulation")
         do {
             process.purge = try PurgeTask(repository, request, pace: pace, domain: .standard)
+            model.purgeTargets.insert(digest)
+            if let tree = model.trees[digest]?.snapshot.tree.digest {
+                model.purgeTargets.insert(tree)
+            }
             note("\(process.name) purges \(request.digest?.short ?? "")")
         } catch let error as CASError
             where error.code == .notFound || error.code == .failedPrecondition
