@@ -69,8 +69,15 @@ struct Completeness {
     private var isDamaged = false
 
     init(_ context: CommitContext, domain: Domain, limits: Limits) {
-        transaction = context.transaction
-        records = context.records
+        self.init(context.transaction, context.records, domain: domain, limits: limits)
+    }
+
+    init(
+        _ transaction: any CatalogTransaction, _ records: RecordReader, domain: Domain,
+        limits: Limits
+    ) {
+        self.transaction = transaction
+        self.records = records
         self.domain = domain
         self.limits = limits
         missing = Missing(limit: limits.missingPerAnswer)
@@ -111,6 +118,15 @@ struct Completeness {
                 ], domain: domain)
         }
         return (snapshot, missing)
+    }
+
+    /// What of a tree is missing, whatever attributes it has; with nothing missing it is recorded as complete.
+    mutating func check(tree: Digest) throws -> Missing {
+        try walk(Pair(directory: tree, attributes: nil))
+        guard missing.count == 0 else { return missing }
+        try transaction.revive(present, domain: domain)
+        if !isDamaged { try transaction.insert(treeStates: found, domain: domain) }
+        return missing
     }
 
     /// The payload of a record; nil, with the record noted as missing, if the store's copy is damaged.

@@ -118,7 +118,7 @@ private struct DerivedLinkSearch {
             let isManifest = image.manifest == digest
             if let kind, (kind == .manifest) != isManifest { continue }
             let layer = image.layers.first { $0.digest == digest }
-            let size = try layer?.size ?? repository.bytes(of: digest, reader, domain)
+            let size = try layer?.size ?? repository.blobSize(digest, reader, domain)
             guard let size else { continue }
             return OCILink(
                 name: name, digest: digest, kind: isManifest ? .manifest : .blob, size: size,

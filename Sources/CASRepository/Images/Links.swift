@@ -122,7 +122,7 @@ extension Repository {
     ) throws -> Bool {
         if digest == .empty { return true }
         guard let location = try transaction.location(of: digest, domain: domain) else {
-            guard try isHere(digest, transaction, domain) else { return false }
+            guard try reviveTree(ofLayer: digest, transaction, domain) else { return false }
             try transaction.addBarrier(digest, domain: domain)
             return true
         }
@@ -143,6 +143,28 @@ extension Repository {
         try transaction.revive([digest] + chunks, domain: domain)
         try transaction.addBarrier(digest, domain: domain)
         return true
+    }
+
+    /// Takes back what condemned the tree that a layer is made of; false where there is none that is here whole.
+    ///
+    /// A collection that was broken off may have taken a part of one that nothing kept, and not yet its image.
+    private func reviveTree(
+        ofLayer digest: Digest, _ transaction: any CatalogTransaction, _ domain: Domain
+    ) throws -> Bool {
+        let images = try transaction.derivedImages(naming: digest, limit: .max, domain: domain)
+        for image in images where image.layers.contains(where: { $0.digest == digest }) {
+            // What is complete has nothing condemned in it.
+            if try transaction.treeState(of: image.tree, domain: domain) != nil { return true }
+            let missing = try recordBuffers.with { buffers in
+                let records = try RecordReader(
+                    files: files, catalog: transaction, limits: limits, buffers: buffers)
+                var completeness = Completeness(
+                    transaction, records, domain: domain, limits: limits)
+                return try completeness.check(tree: image.tree)
+            }
+            if missing.count == 0 { return true }
+        }
+        return false
     }
 
     /// Links of a name by ascending digest, from behind `after`; not those that derived images stand for.
