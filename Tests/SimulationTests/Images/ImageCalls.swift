@@ -45,13 +45,17 @@ extension StoreSimulation {
 
     /// Asks for the image that a snapshot is, and gets all of it.
     func derive(_ repository: Repository, _ process: SimulatedProcess) throws {
-        let ref = drawRef()
+        var ref = drawRef()
+        let based = model.options.bases.keys.sorted()
+        if !based.isEmpty, draw(2) == 0 { ref = based[draw(based.count)] }
         note("asks for the image of \(ref)")
         let wasProtected = try isProtected(ref.description)
         var asked: RefEntry?
+        var wasWhole = false
         do {
             guard let entry = try repository.ref(ref, domain: .standard) else { return }
             asked = entry
+            wasWhole = try StoreSimulation.base(of: entry.imageOptions).map(isBaseWhole) ?? true
             guard let manifest = try repository.derivedManifest(entry, domain: .standard) else {
                 throw fail("\(ref) is no image")
             }
@@ -64,6 +68,9 @@ extension StoreSimulation {
                 let snapshot = asked.target.digest
                 let isKept = try wasProtected && isProtected(snapshot.description)
                 if try !isKept || isTouched(snapshot) { return }
+                // Nobody can make one on top of what nothing kept.
+                let base = StoreSimulation.base(of: asked.imageOptions)
+                if try !wasWhole || base.map({ try !isBaseWhole($0) }) ?? false { return }
             }
             guard isExcused(error, process) else { throw fail("no image of \(ref): \(error)") }
         }
@@ -89,16 +96,24 @@ extension StoreSimulation {
             throw fail("the image of \(ref) is not what its digests say")
         }
         guard let tree = entry.tree else { return }
-        if let known = model.images.derived.values.first(where: { $0.tree == tree }),
-            known.manifest != manifest
-        {
+        let key = ImageModel.Derived.Key(tree: tree, options: entry.imageOptions)
+        if let known = model.images.derived[key], known.manifest != manifest {
             throw fail("the image of \(ref) was \(known.manifest.short)")
+        }
+        var image = ImageModel.Derived(key: key, ref: ref, manifest: manifest, blobs: blobs)
+        if let base = StoreSimulation.base(of: entry.imageOptions) {
+            image.base = base
+            image.inherited = Array(
+                (model.images.manifests[base.digest]?.parts ?? []).dropFirst())
+            guard Array(blobs.dropFirst().prefix(image.inherited.count)) == image.inherited else {
+                throw fail("the image of \(ref) is not on top of \(base.digest.short)")
+            }
+            summary.based += 1
         }
         try checkLayers(blobs.dropFirst().compactMap { contents[$0] }, entry)
         note("\(ref) is image \(manifest.short)")
         // Kept from now on, should it have been forgotten.
-        model.images.add(
-            derived: .init(ref: ref, tree: tree, manifest: manifest, blobs: blobs), contents)
+        model.images.add(derived: image, contents)
         summary.derived += 1
     }
 

@@ -28,6 +28,8 @@ extension StoreSimulation {
             throw fail("\(key.name) lost \(key.kind) \(key.digest.short)")
         }
         for digest in kept.sorted() { try checkIsHere(digest, reader) }
+        try checkOptions(reader)
+        try checkAliases(reader, kept)
         try checkTags(reader, present)
     }
 
@@ -68,15 +70,37 @@ extension StoreSimulation {
             try checkBytes(of: digest, repository)
         }
         let purged = hasPurges ? try purgedDigests() : []
-        for (manifest, image) in model.images.derived.sorted(by: { $0.key < $1.key })
-        where image.isKept && trees.contains(image.tree) && !purged.contains(manifest) {
+        for image in model.images.derivedImages
+        where image.isKept && trees.contains(image.tree) && !isTouched(image, purged) {
+            let manifest = image.manifest
             for digest in [manifest] + image.blobs { try checkBytes(of: digest, repository) }
             let entry = try repository.ref(image.ref, domain: .standard)
-            guard entry?.tree == image.tree else { continue }
+            guard let entry, isVisible(image, by: entry) else { continue }
             let link = try repository.link(
                 image.ref.name, manifest, kind: .manifest, domain: .standard)
             guard link != nil else { throw fail("\(image.ref) lacks \(manifest.short)") }
+            for blob in image.blobs {
+                let link = try repository.link(
+                    image.ref.name, blob, kind: .blob, domain: .standard)
+                guard link != nil else { throw fail("\(image.ref) lacks \(blob.short)") }
+            }
         }
+    }
+
+    /// Whether something of an image, its own or of the one below, was removed for good.
+    func isTouched(_ image: ImageModel.Derived, _ purged: Set<Digest>) -> Bool {
+        if purged.isEmpty { return false }
+        let parts = [image.manifest] + image.blobs + (image.base.map { [$0.digest] } ?? [])
+        return parts.contains { part in
+            purged.contains(part)
+                || model.images.chunks[part]?.contains(where: purged.contains) ?? false
+        }
+    }
+
+    /// Whether who has a ref sees an image: of one on top of another only with the same options.
+    func isVisible(_ image: ImageModel.Derived, by entry: RefEntry) -> Bool {
+        entry.tree == image.tree
+            && (image.base == nil || entry.imageOptions == image.key.options)
     }
 
     private func checkBytes(of digest: Digest, _ repository: Repository) throws {

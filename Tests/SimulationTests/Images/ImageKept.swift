@@ -42,6 +42,15 @@ extension StoreSimulation {
                 referrers.append((key, subject))
             }
         }
+        waiting += try keptBases(reader)
+        let purged = hasPurges ? try purgedDigests() : []
+        let based = model.images.derivedImages.filter { image in
+            image.isKept && image.base != nil && !isTouched(image, purged)
+        }
+        let trees = based.isEmpty ? [] : try keptTrees(reader)
+        for image in based where trees.contains(image.tree) {
+            waiting += (image.base.map { [$0.digest] } ?? []) + image.inherited
+        }
         var kept: Set<Digest> = []
         while let digest = waiting.popLast() {
             guard kept.insert(digest).inserted,
@@ -55,8 +64,6 @@ extension StoreSimulation {
                 .map(\.key.digest)
         }
         kept.remove(.empty)
-        guard hasPurges else { return kept }
-        let purged = try purgedDigests()
         return purged.isEmpty ? kept : kept.filter { !isTouched($0, purged) }
     }
 
@@ -66,7 +73,9 @@ extension StoreSimulation {
         if purged.contains(blob) { return true }
         if model.images.chunks[blob]?.contains(where: purged.contains) ?? false { return true }
         // A layer of a tree goes with any file of that.
-        return model.images.derived.values.contains { $0.blobs.contains(blob) }
+        return model.images.derived.values.contains { image in
+            image.blobs.contains(blob) && !image.inherited.contains(blob)
+        }
     }
 
     /// Whether a name has to have a blob or manifest now.
@@ -103,13 +112,19 @@ extension StoreSimulation {
             for key in model.images.links where !kept.contains(key.digest) {
                 model.images.forget(key)
             }
+            model.images.keepAliases(of: kept)
+            for (ref, base) in model.options.bases {
+                let entry = try reader.ref(ref, domain: .standard)
+                guard StoreSimulation.base(of: entry?.imageOptions ?? "") != base else { continue }
+                model.options.forget(baseOf: ref)
+            }
             let derived = model.images.derived.filter(\.value.isKept)
             guard !derived.isEmpty else { return }
             let trees = try keptTrees(reader)
             let purged = hasPurges ? try purgedDigests() : []
-            for (manifest, image) in derived
-            where !trees.contains(image.tree) || purged.contains(manifest) {
-                model.images.derived[manifest]?.isKept = false
+            for (key, image) in derived
+            where !trees.contains(image.tree) || isTouched(image, purged) {
+                model.images.derived[key]?.isKept = false
             }
         }
     }
@@ -121,6 +136,9 @@ extension StoreSimulation {
         var kept: Set<Digest> = []
         for entry in try reader.refs(prefix: "", after: nil, limit: 1_000, domain: .standard) {
             waiting.append(entry.target.digest)
+            if let base = StoreSimulation.base(of: entry.imageOptions) {
+                waiting.append(base.digest)
+            }
         }
         waiting += try reader.pins(domain: .standard).map(\.digest)
         for used in try reader.links(after: nil, limit: 1_000, domain: .standard)
@@ -131,7 +149,8 @@ extension StoreSimulation {
                 kept.formUnion(model.universe.members(sample))
             }
             for image in try reader.derivedImages(of: tree, domain: .standard) {
-                waiting += [image.manifest, image.config]
+                waiting += [image.manifest, image.config] + image.inherited
+                if let base = image.base { waiting.append(base) }
             }
         }
         while let digest = waiting.popLast() {
@@ -139,7 +158,8 @@ extension StoreSimulation {
             if let tree = model.trees[digest] { try keep(tree: tree.snapshot.tree.digest) }
             waiting += model.images.manifests[digest]?.parts ?? []
             waiting += try reader.referrers(to: digest, domain: .standard).map(\.digest)
-            for image in try reader.derivedImages(naming: digest, limit: 100, domain: .standard) {
+            for image in try reader.derivedImages(naming: digest, limit: 100, domain: .standard)
+            where !image.inherited.contains(digest) {
                 try keep(tree: image.tree)
             }
         }

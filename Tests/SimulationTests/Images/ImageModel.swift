@@ -49,16 +49,34 @@ struct ImageModel {
         let isIndex: Bool
         /// The manifest that it is about.
         let subject: Digest?
+        /// Whether snapshots can be on top of it.
+        var isBase = false
     }
 
     /// An image that a snapshot was answered to be.
     struct Derived {
+        /// What it is a function of.
+        struct Key: Hashable, Comparable {
+            let tree: Digest
+            let options: String
+
+            static func < (left: Key, right: Key) -> Bool {
+                (left.tree, left.options) < (right.tree, right.options)
+            }
+        }
+        let key: Key
         let ref: RefName
-        let tree: Digest
         let manifest: Digest
+        /// Configuration and layers, those of the image below first.
         let blobs: [Digest]
+        /// The image below.
+        var base: LinkKey?
+        /// Layers of that one.
+        var inherited: [Digest] = []
         /// Whether something kept it ever since.
         var isKept = true
+
+        var tree: Digest { key.tree }
     }
 
     private(set) var changes: [LinkKey: [Change]] = [:]
@@ -72,8 +90,11 @@ struct ImageModel {
     /// How these are cut.
     private(set) var chunks: [Digest: [Digest]] = [:]
     private(set) var manifests: [Digest: Manifest] = [:]
-    /// By manifest.
-    var derived: [Digest: Derived] = [:]
+    var derived: [Derived.Key: Derived] = [:]
+    /// What somebody pushed, or tried to push, under a SHA-512, with that.
+    private(set) var sums: [Digest: [UInt8]] = [:]
+    /// Those of which that was acknowledged, and that something kept ever since.
+    private(set) var aliased: Set<Digest> = []
     /// Ends of manifests with all their tags that anybody asked for, by the author that they give.
     private(set) var unlinks: [String: (key: LinkKey, change: ChangeID)] = [:]
     /// Manifests that something else in their name held at some time, perhaps: they need not stay by themselves.
@@ -103,9 +124,24 @@ struct ImageModel {
     }
 
     mutating func add(derived image: Derived, _ bytes: [Digest: [UInt8]]) {
-        derived[image.manifest] = image
+        derived[image.key] = image
         contents.merge(bytes) { old, _ in old }
     }
+
+    /// Images that snapshots were answered to be, in their order.
+    var derivedImages: [Derived] { derived.sorted { $0.key < $1.key }.map(\.value) }
+
+    /// An image that a snapshot was answered to be; some are the same for several options.
+    func derived(_ manifest: Digest) -> Derived? {
+        derivedImages.first { $0.manifest == manifest }
+    }
+
+    mutating func tryAlias(_ sum: [UInt8], _ digest: Digest) { sums[digest] = sum }
+
+    mutating func alias(_ digest: Digest) { aliased.insert(digest) }
+
+    /// Forgets names of what nothing kept while somebody collected.
+    mutating func keepAliases(of kept: Set<Digest>) { aliased.formIntersection(kept) }
 
     // MARK: - Links
 

@@ -189,7 +189,9 @@ extension StoreSimulation {
         note("puts \(image.digest.short) in \(image.name), tag \(image.tag?.tag ?? "none")")
         model.add(
             manifest: image.manifest,
-            .init(parts: image.parts, isIndex: image.isIndex, subject: image.subject),
+            .init(
+                parts: image.parts, isIndex: image.isIndex, subject: image.subject,
+                isBase: image.isBase),
             to: image.name, isTagged: image.tag != nil)
         let marker = image.tag.map { begin($0, image.digest, nil) }
         let change = model.images.begin(
@@ -206,6 +208,7 @@ extension StoreSimulation {
         manifest.optional = []
         if image.hasSHA512, case .sha512(let sum) = OCIDigest.of(image.manifest, .sha512) {
             manifest.sha512 = sum
+            model.images.tryAlias(sum, image.digest)
         }
         if draw(8) == 0 { manifest.precondition = .absent }
         manifest.provenance = Provenance(author: marker ?? "", time: clock.now())
@@ -230,6 +233,7 @@ extension StoreSimulation {
         }
         guard digest == image.digest else { throw fail("a manifest became \(digest.short)") }
         model.images.end(change, .done, used: clock.now().seconds)
+        if image.hasSHA512 { model.images.alias(digest) }
         if let tag = image.tag, let marker { try endMove(of: tag, marker) }
         summary.manifests += 1
         return result

@@ -1,4 +1,5 @@
 import CASCatalog
+import CASCompression
 import CASCore
 import CASRepository
 import CASTestSupport
@@ -9,7 +10,14 @@ struct PullActivity {
     private struct Item {
         let key: ImageModel.LinkKey
         var isFound = false
+        /// Whether the bytes are zstd frames.
+        var isFramed = false
         var bytes: [UInt8] = []
+
+        mutating func restart() {
+            bytes = []
+            isFramed = false
+        }
     }
     private let name: String
     private let tag: RefName?
@@ -32,12 +40,12 @@ struct PullActivity {
             guard let manifest = simulation.drawManifest(name) else { return nil }
             items = [Item(key: .init(name: name, digest: manifest, kind: .manifest))]
         default:
-            let known = images.derived.keys.sorted()
+            let known = images.derivedImages
             guard !known.isEmpty else { return nil }
-            let manifest = known[simulation.draw(known.count)]
-            name = images.derived[manifest]?.ref.name ?? ""
+            let image = known[simulation.draw(known.count)]
+            name = image.ref.name
             tag = nil
-            items = [Item(key: .init(name: name, digest: manifest, kind: .manifest))]
+            items = [Item(key: .init(name: name, digest: image.manifest, kind: .manifest))]
         }
         simulation.note("pulls \(tag?.description ?? items[0].key.digest.short) of \(name)")
     }
@@ -73,7 +81,7 @@ struct PullActivity {
         } catch let error as CASError {
             simulation.note("pull failed: \(error)")
             source = nil
-            if !items.isEmpty { items[items.count - 1].bytes = [] }
+            if !items.isEmpty { items[items.count - 1].restart() }
             let isGone = [.notFound, .dataLoss, .failedPrecondition].contains(error.code)
             if isGone, let key = items.last?.key {
                 if try !wasPromised || !simulation.isWhole(key) { return true }
@@ -104,6 +112,13 @@ struct PullActivity {
             guard let reader = try repository.blobReader(key.digest, domain: .standard) else {
                 throw CASError(.notFound, "the blob is gone", digest: key.digest)
             }
+            // Frames begin anew, as they may be others by now.
+            if item.isFramed { item.restart() }
+            if item.bytes.isEmpty, simulation.draw(3) == 0, let frames = try reader.frames() {
+                source = frames
+                item.isFramed = true
+                return false
+            }
             // What broke off goes on with a range.
             source = try reader.pieces(UInt64(item.bytes.count)..<reader.size)
             return false
@@ -114,16 +129,28 @@ struct PullActivity {
         return false
     }
 
+    private static func expand(_ frames: [UInt8]) throws -> [UInt8] {
+        let decompressor = try StreamDecompressor(.zstd)
+        var bytes: [UInt8] = []
+        try frames.withUnsafeBytes { frames in
+            try decompressor.decompress(frames) { bytes += $0 }
+        }
+        try decompressor.finish()
+        return bytes
+    }
+
     /// Compares what came, and goes on with what it names.
     private mutating func finish(_ item: Item, _ simulation: StoreSimulation) throws {
         source = nil
         let images = simulation.model.images
-        guard let bytes = images.contents[item.key.digest], bytes == item.bytes else {
+        let found = item.isFramed ? try PullActivity.expand(item.bytes) : item.bytes
+        if item.isFramed { simulation.summary.framed += 1 }
+        guard let bytes = images.contents[item.key.digest], bytes == found else {
             throw simulation.fail("a pull of \(item.key.digest.short) brought something else")
         }
         guard item.key.kind == .manifest else { return }
         let manifest = images.manifests[item.key.digest]
-        let parts = images.derived[item.key.digest]?.blobs ?? manifest?.parts ?? []
+        let parts = images.derived(item.key.digest)?.blobs ?? manifest?.parts ?? []
         items += parts.reversed().map { part in
             Item(
                 key: .init(
@@ -144,8 +171,8 @@ extension StoreSimulation {
                     image.manifest == key.digest || image.blobs.contains(key.digest),
                     let entry = try reader.ref(image.ref, domain: .standard)
                 else { return false }
-                return try entry.tree == image.tree && !isTouched(entry.target.digest)
-                    && (!hasPurges || !purgedDigests().contains(image.manifest))
+                return try isVisible(image, by: entry) && !isTouched(entry.target.digest)
+                    && (!hasPurges || !isTouched(image, purgedDigests()))
             }
         }
     }

@@ -15,6 +15,8 @@ struct SampleImage {
     let manifest: [UInt8]
     let parts: [Digest]
     let isIndex: Bool
+    /// Whether snapshots can be on top of it.
+    let isBase: Bool
     let subject: Digest?
     let tag: RefName?
     let hasSHA512: Bool
@@ -48,10 +50,15 @@ extension StoreSimulation {
     /// An image of new layers and of some that were pushed before.
     func drawImage() throws -> SampleImage {
         let name = drawImageName()
-        let config = Array("{\"config\":\(draw(4))}".utf8)
-        var blobs = [try add(blob: config)]
+        var blobs: [Digest] = []
         for _ in 0...draw(2) { blobs.append(try drawLayer()) }
         let layers = try drawDerivedLayer()
+        let isBase = draw(2) == 0
+        let config =
+            isBase
+            ? runnable(blobs + (layers.map { [$0.digest] } ?? []))
+            : Array("{\"config\":\(draw(4))}".utf8)
+        blobs.insert(try add(blob: config), at: 0)
         let parts = blobs + (layers.map { [$0.digest] } ?? [])
         let subject = draw(6) == 0 ? drawManifest(name) : nil
         let descriptors = parts.map { part in
@@ -66,8 +73,19 @@ extension StoreSimulation {
             }, annotations: ["number": "\(draw(3))"])
         return SampleImage(
             name: name, blobs: blobs, mounted: layers, manifest: manifest.encode(), parts: parts,
-            isIndex: false, subject: subject, tag: draw(3) > 0 ? drawImageTag(name) : nil,
+            isIndex: false, isBase: isBase, subject: subject,
+            tag: draw(3) > 0 ? drawImageTag(name) : nil,
             hasSHA512: draw(5) == 0)
+    }
+
+    /// The configuration of an image of these layers.
+    private func runnable(_ layers: [Digest]) -> [UInt8] {
+        let layers = layers.map { "\"\($0)\"" }.joined(separator: ",")
+        return Array(
+            """
+            {"architecture":"amd64","os":"linux","config":{"Env":["N=\(draw(2))"]},\
+            "rootfs":{"type":"layers","diff_ids":[\(layers)]}}
+            """.utf8)
     }
 
     /// An index of what was just put.
@@ -77,7 +95,7 @@ extension StoreSimulation {
         ])
         return SampleImage(
             name: image.name, blobs: [], mounted: nil, manifest: index.encode(),
-            parts: [image.digest], isIndex: true, subject: nil,
+            parts: [image.digest], isIndex: true, isBase: false, subject: nil,
             tag: draw(3) > 0 ? drawImageTag(image.name) : nil, hasSHA512: false)
     }
 
@@ -122,10 +140,10 @@ extension StoreSimulation {
     /// A layer that a snapshot's image has.
     private func drawDerivedLayer() throws -> (digest: Digest, from: String)? {
         guard draw(6) == 0 else { return nil }
-        let known = model.images.derived.keys.sorted()
-        guard !known.isEmpty, let image = model.images.derived[known[draw(known.count)]],
-            let layer = image.blobs.last, image.blobs.count > 1
-        else { return nil }
+        let known = model.images.derivedImages
+        guard !known.isEmpty else { return nil }
+        let image = known[draw(known.count)]
+        guard let layer = image.blobs.last, image.blobs.count > 1 else { return nil }
         return (layer, image.ref.name)
     }
 

@@ -31,6 +31,8 @@ struct UploadState {
     /// When the request in progress, or the last one, began.
     private var requested: Int64 = 0
     private var rebuilds = 0
+    /// How often it was ended with a digest that is not its own.
+    private var wrongDigests = 0
     private var isInDoubt = false
     /// The request that is in progress, and the life of a process that it talks to.
     private var writer: UploadWriter?
@@ -75,6 +77,7 @@ struct UploadState {
         identifier = try repository.beginUpload(name, domain: .standard)
         (durable, sent) = (0, 0)
         isInDoubt = false
+        wrongDigests = 0
         used = simulation.clock.now().seconds
         longestRest = 0
         rebuilds = simulation.model.images.rebuilds
@@ -164,7 +167,9 @@ struct UploadState {
     private mutating func finish(
         _ identifier: Identifier, _ simulation: StoreSimulation, _ repository: Repository
     ) throws -> Outcome {
-        if simulation.draw(10) == 0 {
+        // The third time would be the last.
+        if wrongDigests < 2, simulation.draw(10) == 0 {
+            wrongDigests += 1
             return try finishWrong(identifier, simulation, repository)
         }
         let key = ImageModel.LinkKey(name: name, digest: digest, kind: .blob)
@@ -174,13 +179,18 @@ struct UploadState {
         defer { sent = durable }
         do {
             let algorithm: OCIDigest.Algorithm = simulation.draw(5) == 0 ? .sha512 : .sha256
+            let expected = ExpectedDigest.of(bytes, algorithm)
+            if case .sha512(let sum) = expected {
+                simulation.model.images.tryAlias(sum, digest)
+            }
             let found = try repository.finishUpload(
-                name, identifier, expecting: .of(bytes, algorithm), domain: .standard)
+                name, identifier, expecting: expected, domain: .standard)
             guard found == digest else {
                 throw simulation.fail("an upload of \(digest.short) became \(found.short)")
             }
             let now = simulation.clock.now().seconds
             simulation.model.images.end(change, .done, used: now)
+            if case .sha512 = expected { simulation.model.images.alias(digest) }
             simulation.summary.uploads += 1
             return .done
         } catch {

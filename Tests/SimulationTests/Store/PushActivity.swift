@@ -22,6 +22,8 @@ struct PushActivity {
     private var troubles = 0
     /// Whether its commit may have happened.
     private var isInDoubt = false
+    /// The options that it gives its ref, asked for from its first commit on.
+    private var options: OptionModel.ChangeID?
     /// The time of day at which it was answered.
     private var answered: Int64 = 0
 
@@ -39,6 +41,9 @@ struct PushActivity {
         case 0: request.precondition = .absent
         case 1: request.lifetime = 86_400
         default: break
+        }
+        if simulation.hasImages, simulation.draw(5) == 0 {
+            request.imageOptions = simulation.drawOptions().text
         }
         self.request = request
         simulation.note("client \(client) pushes \(tree.digest.short) to \(ref), \(marker)")
@@ -152,8 +157,14 @@ struct PushActivity {
     ) throws -> Bool {
         simulation.note("\(marker) commits")
         isInDoubt = true
+        if options == nil, let text = request.imageOptions {
+            options = simulation.model.options.begin(request.ref, text)
+        }
         let response = try messages.withUnsafeBytes { bytes in
             try repository.commit(request, records: bytes, trusted: isTrusted, domain: .standard)
+        }
+        if let options, response.outcome != .missing {
+            simulation.model.options.end(options, isDone: response.outcome != .conflict)
         }
         switch response.outcome {
         case .done:

@@ -15,7 +15,7 @@ final class SimulatedClient {
     }
     /// What a script says.
     enum Call {
-        case push, image, pull, derive, untag, unlink
+        case push, image, pull, derive, untag, unlink, options, lookUp
     }
     let number: Int
     /// Which process it uses.
@@ -60,11 +60,13 @@ final class SimulatedClient {
 
     /// The first call of something about images.
     private func beginImage(_ repository: Repository, _ process: SimulatedProcess) throws {
-        switch simulation.draw(16) {
+        switch simulation.draw(20) {
         case 0..<5: try begin(.image, repository, process)
         case 5..<10: try begin(.pull, repository, process)
         case 10..<13: try begin(.derive, repository, process)
         case 13: try begin(.untag, repository, process)
+        case 14..<17: try begin(.options, repository, process)
+        case 17: try begin(.lookUp, repository, process)
         default: try begin(.unlink, repository, process)
         }
     }
@@ -79,6 +81,8 @@ final class SimulatedClient {
         case .derive: try simulation.derive(repository, process)
         case .untag: try simulation.untag(repository, process)
         case .unlink: try simulation.unlink(repository, process)
+        case .options: try simulation.setOptions(repository, process)
+        case .lookUp: try simulation.lookUp(repository, process)
         }
     }
 
@@ -136,11 +140,14 @@ final class SimulatedClient {
     private func remove(_ repository: Repository, _ process: SimulatedProcess) throws {
         let ref = simulation.drawRef()
         let marker = simulation.begin(ref, nil, nil)
+        let change = simulation.model.options.begin(ref, "")
         simulation.note("client \(number) removes \(ref), \(marker)")
         do {
             try repository.removeRef(ref, .any, Provenance(author: marker), domain: .standard)
             simulation.end(marker, .done(moved: true))
+            simulation.model.options.end(change, isDone: true)
         } catch let error as CASError {
+            simulation.model.options.end(change, isDone: error.code == .notFound ? false : nil)
             try simulation.refuse(marker, error, process, expected: [.notFound])
         }
     }

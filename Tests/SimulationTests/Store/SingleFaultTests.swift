@@ -51,7 +51,13 @@ import Testing
                 seed: seed, settings(hasImages: hasImages, .error(.max)))
             // Known before: what does not count need not run.
             guard hasImages || isWanted(simulation, .promising) else { continue }
-            let calm = try simulation.run()
+            let calm: StoreSimulation.Summary
+            do {
+                calm = try simulation.run()
+            } catch {
+                throw SimulationFailure(
+                    "seed \(seed), step \(simulation.step): \(error)\n\(simulation.trace.end)")
+            }
             guard isWanted(simulation, calm), calm.deleted > 0 else { continue }
             print("single faults, \(hasImages ? "images, " : "")seed \(seed): \(calm)")
             return Course(seed: seed, hasImages: hasImages, calm: calm)

@@ -52,6 +52,8 @@ struct StoreModel {
     private(set) var snapshots: [Digest] = []
     /// Everything that may ever be in the store.
     private(set) var universe = BlobUniverse()
+    /// What is known of image options.
+    var options = OptionModel()
     /// What is known of images.
     var images = ImageModel()
 

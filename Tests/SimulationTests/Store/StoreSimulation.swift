@@ -56,6 +56,10 @@ final class StoreSimulation: @unchecked Sendable {
         var pulls = 0
         /// Snapshots that were answered as images.
         var derived = 0
+        /// Of these, those on top of an image.
+        var based = 0
+        /// Blobs that were pulled as zstd frames.
+        var framed = 0
         /// Equal for equal courses of events.
         var trace: UInt64 = 0
     }

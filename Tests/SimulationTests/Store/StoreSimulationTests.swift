@@ -71,11 +71,14 @@ extension StoreSimulation.Summary: CustomStringConvertible {
         manifests += other.manifests
         pulls += other.pulls
         derived += other.derived
+        based += other.based
+        framed += other.framed
     }
 
     var description: String {
         "\(operations) operations, \(commits) of them commits; \(pushes) pushes and \(fetches) fetches "
-            + "done; \(uploads) uploads, \(manifests) manifests, \(pulls) pulls, \(derived) derived images; "
+            + "done; \(uploads) uploads, \(manifests) manifests, \(pulls) pulls, \(derived) derived images, "
+            + "\(based) on a base, \(framed) blobs as frames; "
             + "\(collections) collections took \(deleted) blobs, \(purges) purges; "
             + "\(reboots) power cuts, \(deaths) processes gone, \(rebuilds) rebuilds"
     }
