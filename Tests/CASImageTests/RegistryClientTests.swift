@@ -118,6 +118,21 @@ import Testing
         #expect(try client.tags() == (0..<7).map { "t\($0)" })
     }
 
+    @Test func `a list that has no end is not followed for ever`() throws {
+        let registry = try LoopbackRegistry()
+        defer { try? registry.stop() }
+        let page = Array(#"{"tags":["a"]}"#.utf8) + [UInt8](repeating: 0x20, count: 4_000_000)
+        registry.set { _, number in
+            LoopbackAnswer(
+                headers: [("Link", "</v2/team/app/tags/list?last=\(number)>; rel=\"next\"")],
+                body: page)
+        }
+        let client = try registry.client()
+        let error = #expect(throws: CASError.self) { _ = try client.tags() }
+        #expect(error?.code == .resourceExhausted)
+        #expect(try registry.server.requests.count <= 18)
+    }
+
     @Test func `referrers are read from the tag where there is no list`() throws {
         let registry = try LoopbackRegistry()
         defer { try? registry.stop() }

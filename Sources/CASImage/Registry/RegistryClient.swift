@@ -13,6 +13,8 @@ package final class RegistryClient: Sendable {
     package static let patientAttempts = 8
     private static let redirects = 5
     private static let longestPauseMilliseconds: UInt64 = 60_000
+    /// Bytes of all pages of a list at most: more than a million tags.
+    private static let listBytes = 64 << 20
 
     /// The registry.
     package let location: RegistryLocation
@@ -225,8 +227,10 @@ package final class RegistryClient: Sendable {
         _ first: Call, maximumPages: Int, _ body: (Answer) throws -> Void
     ) throws {
         var call = first
+        var rest = Self.listBytes
         for _ in 0..<maximumPages {
-            let answer = try self.call(call, maximumBytes: JSON.maximumBytes)
+            let answer = try self.call(call, maximumBytes: min(rest, JSON.maximumBytes))
+            rest -= answer.body.count
             try body(answer)
             guard let next = RegistryClient.next(answer.head.all("link")) else { return }
             call.address = try redirected(next, from: answer.address)
