@@ -29,7 +29,7 @@ extension RegistryDoor {
         let condition = try RegistryDoor.condition(request)
         let put = try await shared.blocking { [self] in
             try self.put(
-                bytes, type, name, reference, tags, try precondition(condition), caller)
+                bytes, type, name, reference, tags, condition, caller)
         }
         for tag in tags { shared.moved(try RefName(name: name, tag: tag)) }
         var response = Response(
@@ -65,7 +65,7 @@ extension RegistryDoor {
 
     private func put(
         _ bytes: [UInt8], _ type: String?, _ name: String, _ reference: ManifestReference,
-        _ tags: [String], _ condition: Precondition, _ caller: RegistryCaller
+        _ tags: [String], _ condition: Condition, _ caller: RegistryCaller
     ) throws -> (digest: OCIDigest, subject: OCIDigest?) {
         var digest = OCIDigest.of(bytes)
         if case .digest(let expected) = reference {
@@ -86,7 +86,8 @@ extension RegistryDoor {
         manifest.blobs = try keys(summary.requiredBlobs, &names)
         manifest.manifests = try keys(summary.requiredManifests, &names)
         manifest.optional = try summary.optional.compactMap(resolve)
-        manifest.precondition = condition
+        manifest.precondition = try precondition(condition)
+        if case .something = condition { manifest.movesOnly = true }
         manifest.provenance = provenance(caller)
         switch try repository.putManifest(manifest, domain: domain) {
         case .done: return (digest, summary.subject?.digest)
@@ -132,13 +133,15 @@ extension RegistryDoor {
     private enum Condition: Sendable {
         case anything
         case nothing
+        case something
         case manifest(OCIDigest)
     }
 
     /// Reads the conditions of a request (RFC 9110, 13.1).
     private static func condition(_ request: Request) throws -> Condition {
         if request.headers[.ifNoneMatch] == "*" { return .nothing }
-        guard let header = request.headers[.ifMatch], header != "*" else { return .anything }
+        guard let header = request.headers[.ifMatch] else { return .anything }
+        if header == "*" { return .something }
         guard header.hasPrefix("\""), header.hasSuffix("\""), header.count > 2,
             let digest = try? OCIDigest(String(header.dropFirst().dropLast()))
         else { throw unmatched }
@@ -147,7 +150,7 @@ extension RegistryDoor {
 
     private func precondition(_ condition: Condition) throws -> Precondition {
         switch condition {
-        case .anything: return .any
+        case .anything, .something: return .any
         case .nothing: return .absent
         case .manifest(let digest):
             guard let known = try resolve(digest) else { throw RegistryDoor.unmatched }

@@ -42,6 +42,8 @@ package struct NewManifest: Sendable {
     package var optional: [Digest] = []
     /// What each of the tags has to name now.
     package var precondition = Precondition.any
+    /// Whether each of the tags has to name something now.
+    package var movesOnly = false
     /// Who puts it.
     package var provenance = Provenance()
 

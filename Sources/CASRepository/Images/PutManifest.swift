@@ -65,7 +65,8 @@ extension Repository {
         var moves: [(name: RefName, present: RefEntry?)] = []
         for tag in put.tags {
             let present = try transaction.ref(tag, domain: domain)
-            guard manifest.precondition.holds(present) else { return .conflict }
+            guard manifest.precondition.holds(present), present != nil || !manifest.movesOnly
+            else { return .conflict }
             if present?.target == target { continue }
             try Repository.requireMovable(present, rules)
             try requireRoom(
