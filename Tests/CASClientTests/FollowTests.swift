@@ -7,7 +7,7 @@ import CASWorkspace
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(5))) struct FollowTests {
+@Suite(.timeLimit(.minutes(10))) struct FollowTests {
     /// Events of a follow, which end it when a test has seen enough.
     private final class Running: Sendable {
         let events = BoundedQueue<FollowEvent>(capacity: 100)

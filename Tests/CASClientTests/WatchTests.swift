@@ -7,7 +7,7 @@ import CASWorkspace
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(5))) struct WatchTests {
+@Suite(.timeLimit(.minutes(10))) struct WatchTests {
     /// A watch that runs on a thread of its own until the end of a test.
     private final class Running: Sendable {
         let watch: Watch

@@ -3,7 +3,7 @@ import CASFileSystem
 import Testing
 
 /// Calls of other programs.
-@Suite(.timeLimit(.minutes(2))) struct ProgramCallTests {
+@Suite(.timeLimit(.minutes(10))) struct ProgramCallTests {
     private func call(
         _ script: String, input: [UInt8] = [], maximumBytes: Int = 1 << 24
     ) throws -> ProgramCall.Output {

@@ -8,7 +8,7 @@ import Foundation
 import Testing
 
 /// What the first programs of a protocol version said to each other, replayed against today's server.
-@Suite(.timeLimit(.minutes(2))) struct ExchangeTests {
+@Suite(.timeLimit(.minutes(10))) struct ExchangeTests {
     private struct Step {
         let title: String
         var request: [UInt8] = []

@@ -11,7 +11,7 @@ import Testing
 @testable import CASServer
 
 /// What a server does with identity tokens, over HTTP.
-@Suite(.timeLimit(.minutes(2))) struct IdentityTests {
+@Suite(.timeLimit(.minutes(10))) struct IdentityTests {
     /// A server that trusts an issuer by a file of keys.
     private func world(
         _ keys: [TestKey], issuers: [String] = [Claims.kubernetesIssuer], grants: [String] = []

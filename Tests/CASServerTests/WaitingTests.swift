@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 /// Requests that wait for a ref to move.
-@Suite(.timeLimit(.minutes(2))) struct WaitingTests {
+@Suite(.timeLimit(.minutes(10))) struct WaitingTests {
     /// Waits on a thread and gives what came.
     private final class Wait: Sendable {
         private let result = SharedResult<RefEntry?>()

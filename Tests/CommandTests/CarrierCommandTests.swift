@@ -4,7 +4,7 @@ import Testing
 
 /// `cas copy` and `cas fetch` of what a registry carries, with the registry of cas; others are in
 /// ops/interop/test_carrier.
-@Suite(.timeLimit(.minutes(3))) struct CarrierCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct CarrierCommandTests {
     @Test func `into a registry, and back`() throws {
         let fixture = try CommandLineFixture()
         try fixture.writeProject()

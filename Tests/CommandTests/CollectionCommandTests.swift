@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// `cas gc`, `cas why` and `cas purge`.
-@Suite(.timeLimit(.minutes(2))) struct CollectionCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct CollectionCommandTests {
     private static let absent = "sha256:" + String(repeating: "0", count: 64)
     /// SHA-256 of `print(1)` and a line feed.
     private static let code =

@@ -4,7 +4,7 @@ import Glibc
 import Testing
 
 /// What stands between a command and a server: names, proxies and TLS, and what is said of them.
-@Suite(.timeLimit(.minutes(2))) struct ConnectionTests {
+@Suite(.timeLimit(.minutes(10))) struct ConnectionTests {
     /// A certificate and its key below the fixture's root.
     private static func certify(_ fixture: CommandLineFixture, names: String) throws {
         let process = Process()

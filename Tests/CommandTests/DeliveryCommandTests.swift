@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// `run --dir`, `publish`, `warm`, and what they say of a server that is away.
-@Suite(.timeLimit(.minutes(3))) struct DeliveryCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct DeliveryCommandTests {
     @Test func `run in a directory of one's own`() throws {
         let fixture = try CommandLineFixture()
         try fixture.writeProject()

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// What `cas doctor` says of a store and of who asks.
-@Suite(.timeLimit(.minutes(2))) struct DoctorCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct DoctorCommandTests {
     private func words(_ line: String) -> [String] { line.split(separator: " ").map(String.init) }
 
     /// Flips a bit in every pack of a store that holds a text.

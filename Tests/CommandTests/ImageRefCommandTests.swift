@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// Refs that name images, in the commands about refs.
-@Suite(.timeLimit(.minutes(3))) struct ImageRefCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct ImageRefCommandTests {
     private let epoch = ["SOURCE_DATE_EPOCH": "1700000000"]
 
     /// A workspace, and two images of it that share a layer.

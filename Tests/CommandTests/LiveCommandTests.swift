@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 /// `watch` and `fetch --follow`: commands that stay.
-@Suite(.timeLimit(.minutes(3))) struct LiveCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct LiveCommandTests {
     /// A command that runs, its output in files.
     private final class Running {
         let process: ChildProcess

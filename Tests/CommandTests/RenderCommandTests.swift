@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// `cas render` and `cas k8s`: what they print, and what they refuse.
-@Suite(.timeLimit(.minutes(2))) struct RenderCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct RenderCommandTests {
     private static let image = "--image python:3.12 --client-image registry.example.org/cas:1"
 
     /// A fixture with a pushed project and a server that pods reach by a name.

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// `cas scrub` and `cas repair`.
-@Suite(.timeLimit(.minutes(2))) struct ScrubCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct ScrubCommandTests {
     /// Flips a bit in each record of a store where a text stands.
     private func damage(_ text: String, _ fixture: CommandLineFixture) throws {
         var changed = 0

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// Commands through a server.
-@Suite(.timeLimit(.minutes(2))) struct ServerCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct ServerCommandTests {
     @Test func `a loopback server takes pushes and fetches without credentials`() throws {
         let fixture = try CommandLineFixture()
         try fixture.writeProject()

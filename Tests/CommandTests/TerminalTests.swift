@@ -66,7 +66,7 @@ private final class FakeTerminal {
 }
 
 /// What commands do with a terminal.
-@Suite(.timeLimit(.minutes(1))) struct TerminalTests {
+@Suite(.timeLimit(.minutes(10))) struct TerminalTests {
     @Test func `Ctrl-C at the prompt for a token ends the command and brings the echo back`()
         throws
     {

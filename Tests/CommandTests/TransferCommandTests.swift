@@ -29,7 +29,7 @@ private final class SilentServer {
 }
 
 /// `export`, `import` and `copy`.
-@Suite(.timeLimit(.minutes(3))) struct TransferCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct TransferCommandTests {
     @Test func `export refs to a file, and import it elsewhere`() throws {
         let fixture = try CommandLineFixture()
         try fixture.writeProject()

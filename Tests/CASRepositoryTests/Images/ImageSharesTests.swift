@@ -97,7 +97,13 @@ private final class LockedLog: Sendable {
         let jobs = MaintenanceJobs(findings: 10)
         let log = LockedLog()
         let ends = [SharedResult<Void>(), SharedResult<Void>()]
-        _ = try jobs.start(.random(), kind) { Work(log, steps: steps, end: ends[0]) }
+        let begun = SharedResult<Void>()
+        _ = try jobs.start(.random(), kind) {
+            begun.set(.success(()))
+            return Work(log, steps: steps, end: ends[0])
+        }
+        // Whose thread runs first is nobody's promise.
+        try begun.get()
         _ = try jobs.start(.random(), kind) {
             log.add("second began")
             return Work(log, steps: steps, end: ends[1])
